@@ -1,0 +1,74 @@
+//! How the engine is set up: limits, paths, memory. Built by the `api` crate from its settings.
+//! Invariant: every bound that the engine keeps has its number here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that the engine must be told before it starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineConfig {
+    /// Tokens of context per sequence; none takes the model's own, bounded by memory.
+    pub context_tokens: Option<u32>,
+    /// Sequences computed at the same time.
+    pub parallel: usize,
+    /// Bytes for keys and values; none takes a share of free memory.
+    pub kv_bytes: Option<u64>,
+    /// Threads for arithmetic; none takes the machine's cores.
+    pub threads: Option<usize>,
+    /// Stay on the CPU even where a GPU is there.
+    pub cpu: bool,
+    /// Requests that may wait.
+    pub queue_requests_max: usize,
+    /// Prompt tokens that may wait.
+    pub queue_tokens_max: usize,
+    /// Tokens computed in one step.
+    pub step_tokens_max: usize,
+    /// Time until an answer must be complete, when the request names none.
+    pub timeout: Option<Duration>,
+    /// Reuse the blocks of earlier prompts.
+    pub prefix_cache: bool,
+    /// How models are fetched from a hub.
+    pub hub: HubConfig,
+}
+
+/// How models are fetched from a hub.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HubConfig {
+    /// Base address.
+    pub endpoint: String,
+    /// Token for gated repositories.
+    pub token: Option<String>,
+    /// Folder of the cache that the hub's other tools share; its `hub` folder holds `models--org--name`.
+    pub home: PathBuf,
+    /// Never touch the network.
+    pub offline: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            context_tokens: None,
+            parallel: 32,
+            kv_bytes: None,
+            threads: None,
+            cpu: false,
+            queue_requests_max: 256,
+            queue_tokens_max: 1 << 20,
+            step_tokens_max: 512,
+            timeout: None,
+            prefix_cache: true,
+            hub: HubConfig::default(),
+        }
+    }
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: "https://huggingface.co".to_owned(),
+            token: None,
+            home: PathBuf::from(".cache/huggingface"),
+            offline: true,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Lampstand's engine: tensors, tokens, memory and time slices. It knows no roles, no templates, no HTTP.
+//!
+//! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
+//! Floors, top down, each importing only from those below it:
+//! engine, generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
+//! tokens, ops, device | request, output, config, error.
+
+pub mod config;
+pub mod error;
+pub mod ops;
+pub mod output;
+pub mod request;
+pub mod sampling;
+pub mod tokens;
+pub mod weights;
+
+pub use config::{EngineConfig, HubConfig};
+pub use error::{Error, ErrorKind, Result};
+pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
+pub use request::{GenerateRequest, Prompt, Sampling};

@@ -1,0 +1,7 @@
+//! Arithmetic of our own on the CPU: a thread pool, weight encodings, packed matrices, attention.
+//! Called by the decoder and the weights; knows slices and shapes, not models.
+//! Invariant: results are bit-equal whatever the number of rows in a call and of threads in the pool.
+
+pub mod ggml;
+pub mod packed;
+pub mod pool;
