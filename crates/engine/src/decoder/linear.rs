@@ -24,6 +24,16 @@ impl Linear {
         Self { weight, bias }
     }
 
+    /// Bytes of its weights.
+    pub fn bytes(&self) -> u64 {
+        self.weight.bytes() as u64
+    }
+
+    /// Whether its weights are `other`.
+    pub fn shares(&self, other: &Arc<Packed>) -> bool {
+        Arc::ptr_eq(&self.weight, other)
+    }
+
     /// Applies the layer to every row of `input` `[rows, inputs]`.
     pub fn forward(&self, input: &Tensor, pool: &Pool) -> Result<Tensor> {
         let [output] = Self::forward_together([self], input, pool)?;

@@ -90,6 +90,16 @@ impl Decoder {
         Ok(Self { embedding, layers, final_norm, head: Linear::new(head, None), rotary, pool, config })
     }
 
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> u64 {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down]
+        });
+        let own_head = (!self.head.shares(&self.embedding)).then_some(&self.head);
+        let linears: u64 = layers.chain(own_head).map(Linear::bytes).sum();
+        linears + self.embedding.bytes() as u64
+    }
+
     /// The shape.
     pub fn config(&self) -> &DecoderConfig {
         &self.config

@@ -4,10 +4,12 @@
 
 mod config_json;
 mod gguf_keys;
+mod gguf_vocabulary;
 mod names;
 
 pub use config_json::from_config_json;
 pub use gguf_keys::from_gguf;
+pub use gguf_vocabulary::vocabulary_from_gguf;
 
 use crate::decoder::config::DecoderConfig;
 use crate::error::{Error, Result};

@@ -37,6 +37,8 @@ pub struct Limits {
     pub step_tokens_max: usize,
     /// Whether prefixes are reused.
     pub prefix_cache: bool,
+    /// Tokens that the tokenizer knows; logits beyond are padding and cannot be drawn.
+    pub vocabulary: usize,
     /// A reader that is behind for so long is given up.
     pub stall_max: Duration,
 }
@@ -245,7 +247,9 @@ impl Continuous {
                 let mut rows: Vec<&mut [f32]> = if wanted.is_empty() {
                     Vec::new()
                 } else {
-                    logits.values[wanted.start * width..wanted.end * width].chunks_exact_mut(width).collect()
+                    let known = width.min(self.limits.vocabulary);
+                    let rows = logits.values[wanted.start * width..wanted.end * width].chunks_exact_mut(width);
+                    rows.map(|row| &mut row[..known]).collect()
                 };
                 sequence.advance(count, &mut rows, self.limits.prefix_cache)
             }
