@@ -12,8 +12,7 @@ use crate::error::{Error, Result};
 use crate::output::{Event, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 use crate::sampling::Logprobs;
 use crate::scheduler::sequence::StepEvent;
-use crate::tokens::Tokenizer;
-use crate::tokens::stream::TokenStream;
+use crate::tokens::{TokenStream, Tokenizer};
 
 /// An answer under way. Dropping it cancels what is left of it.
 pub struct Generation {

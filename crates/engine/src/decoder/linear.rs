@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
-use crate::ops::tensor::Values;
+use crate::ops::tensor::values;
 
 /// `y = x W^T + b`, with `W` as `[outputs, inputs]`.
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl Linear {
     /// Applies several layers to the same input in one go.
     pub fn forward_together<const N: usize>(layers: [&Self; N], input: &Tensor, pool: &Pool) -> Result<[Tensor; N]> {
         let (rows, _) = input.dims2()?;
-        let outputs = Self::apply_together(layers, &Values::of(input)?, rows, pool)?;
+        let outputs = Self::apply_together(layers, &values(input)?, rows, pool)?;
         let mut tensors = Vec::with_capacity(N);
         for (output, layer) in outputs.into_iter().zip(layers) {
             tensors.push(Tensor::from_vec(output, (rows, layer.weight.n()), &Device::Cpu)?);

@@ -19,7 +19,7 @@ use crate::ops::attention::{self, AttentionShape, QuerySpan};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, RotaryTable};
-use crate::ops::tensor::Values;
+use crate::ops::tensor::values;
 use crate::progress::Progress;
 use crate::weights::Weights;
 use config::{DecoderConfig, HeadWeights};
@@ -140,7 +140,7 @@ impl Decoder {
             if token as usize >= self.config.vocabulary {
                 return Err(Error::invalid("prompt", format!("token {token} is not in the vocabulary")));
             }
-            self.embedding.row(token as usize, row);
+            self.embedding.row(token as usize, row)?;
         }
         Ok(Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)?)
     }
@@ -168,7 +168,7 @@ impl Decoder {
         }
         let query = rows::rotate(&query, head_dim, table, pool)?;
         let key = rows::rotate(&key, head_dim, table, pool)?;
-        pages.write(index, batch, &Values::of(&key)?, &Values::of(&value)?);
+        pages.write(index, batch, &values(&key)?, &values(&value)?);
         Ok(query)
     }
 
@@ -177,14 +177,14 @@ impl Decoder {
         if wanted.is_empty() {
             return Ok(Logits { values: Vec::new(), vocabulary });
         }
-        let values = Values::of(x)?;
+        let values = values(x)?;
         let mut chosen = Vec::with_capacity(wanted.len() * hidden);
         for &row in wanted {
             chosen.extend_from_slice(&values[row * hidden..(row + 1) * hidden]);
         }
         let chosen = Tensor::from_vec(chosen, (wanted.len(), hidden), &Device::Cpu)?;
         let normed = rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, &self.pool)?;
-        let values = self.head.apply(&Values::of(&normed)?, wanted.len(), &self.pool)?;
+        let values = self.head.apply(&values(&normed)?, wanted.len(), &self.pool)?;
         Ok(Logits { values, vocabulary })
     }
 }

@@ -23,7 +23,7 @@ pub fn vocabulary_from_gguf(metadata: &Metadata) -> Result<Vocabulary> {
     let named_templates = metadata
         .iter()
         .filter_map(|(key, value)| match value {
-            Value::String(template) => Some((key.strip_prefix(TEMPLATE_PREFIX)?.to_owned(), template.clone())),
+            Value::Text(template) => Some((key.strip_prefix(TEMPLATE_PREFIX)?.to_owned(), template.clone())),
             _ => None,
         })
         .collect();

@@ -14,7 +14,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::pool::Pool;
-use super::tensor::{Values, disjoint};
+use super::tensor::{disjoint, values};
 use super::tier::{exp, multiply_add, tiers};
 use crate::error::Result;
 
@@ -272,7 +272,7 @@ pub fn attend(
     pool: &Pool,
 ) -> Result<Tensor> {
     let (rows, columns) = query.dims2()?;
-    let query = Values::of(query)?;
+    let query = values(query)?;
     let group_columns = shape.heads / shape.kv_heads * shape.head_dim;
     let mut pieces = Vec::new();
     for (index, span) in spans.iter().enumerate() {

@@ -51,7 +51,7 @@ impl World {
         let cache = PagedCache { keys: Cached::F32(&self.keys), values: Cached::F32(&self.values) };
         let span = QuerySpan { first_row: 0, rows, start, blocks: &self.blocks };
         let output = attend(&query, &cache, &self.shape, &[span], &pool).unwrap();
-        Values::of(&output).unwrap().to_vec()
+        values(&output).unwrap().to_vec()
     }
 
     fn formula(&self, query: &[f32], start: usize) -> Vec<f64> {

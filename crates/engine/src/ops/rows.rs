@@ -7,7 +7,7 @@
 use candle_core::{Device, Tensor};
 
 use super::pool::Pool;
-use super::tensor::{Values, disjoint};
+use super::tensor::{disjoint, values};
 use super::tier::{exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
@@ -108,7 +108,7 @@ pub fn rms_norm(input: &Tensor, weight: &[f32], eps: f32, pool: &Pool) -> Result
     if weight.is_empty() || columns % weight.len() != 0 {
         return Err(Error::internal(format!("a norm of {} weights for {columns} columns", weight.len())));
     }
-    let x = Values::of(input)?;
+    let x = values(input)?;
     for_rows(rows, columns, pool, |range, y| {
         rms_norm_rows(&x[range.start * columns..range.end * columns], weight, eps, y);
     })
@@ -117,7 +117,7 @@ pub fn rms_norm(input: &Tensor, weight: &[f32], eps: f32, pool: &Pool) -> Result
 /// `silu(gate) * up`, element by element (Shazeer 2020).
 pub fn silu_multiply(gate: &Tensor, up: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (rows, columns) = columns_of(gate)?;
-    let (g, u) = (Values::of(gate)?, Values::of(up)?);
+    let (g, u) = (values(gate)?, values(up)?);
     for_rows(rows, columns, pool, |range, y| {
         let at = range.start * columns..range.end * columns;
         silu_multiply_rows(&g[at.clone()], &u[at], y);
@@ -127,7 +127,7 @@ pub fn silu_multiply(gate: &Tensor, up: &Tensor, pool: &Pool) -> Result<Tensor> 
 /// Sum of two tensors of equal shape.
 pub fn add(a: &Tensor, b: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (rows, columns) = columns_of(a)?;
-    let (a, b) = (Values::of(a)?, Values::of(b)?);
+    let (a, b) = (values(a)?, values(b)?);
     for_rows(rows, columns, pool, |range, y| {
         let at = range.start * columns..range.end * columns;
         add_rows(&a[at.clone()], &b[at], y);
@@ -149,7 +149,7 @@ pub struct RotaryTable {
 /// Dimensions beyond the table's stay as they are.
 pub fn rotate(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &Pool) -> Result<Tensor> {
     let (rows, columns) = columns_of(input)?;
-    let x = Values::of(input)?;
+    let x = values(input)?;
     for_rows(rows, columns, pool, |range, y| {
         for (row, y) in range.zip(y.chunks_exact_mut(columns)) {
             let angles = row * table.half..(row + 1) * table.half;

@@ -4,34 +4,34 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::RwLockReadGuard;
 
 use candle_core::{Storage, Tensor};
 
 use crate::error::{Error, Result};
 
-/// The numbers of a contiguous f32 tensor on the CPU.
-pub struct Values<'a> {
-    storage: RwLockReadGuard<'a, Storage>,
+/// The numbers of a contiguous f32 tensor on the CPU, held open for reading.
+pub struct Values<G> {
+    storage: G,
     start: usize,
     end: usize,
 }
 
-impl<'a> Values<'a> {
-    /// Opens `tensor` for reading.
-    pub fn of(tensor: &'a Tensor) -> Result<Self> {
-        let (storage, layout) = tensor.storage_and_layout();
-        let (start, end) =
-            layout.contiguous_offsets().ok_or_else(|| Error::internal("a kernel was given a strided tensor"))?;
-        match &*storage {
-            Storage::Cpu(cpu) => cpu.as_slice::<f32>()?,
-            _ => return Err(Error::internal("a CPU kernel was given a tensor of another device")),
-        };
-        Ok(Self { storage, start, end })
-    }
+/// Opens `tensor` for reading.
+///
+/// # Errors
+/// `Internal` for a strided tensor, another element type or another device.
+pub fn values(tensor: &Tensor) -> Result<Values<impl Deref<Target = Storage> + '_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (start, end) =
+        layout.contiguous_offsets().ok_or_else(|| Error::internal("a kernel was given a strided tensor"))?;
+    match &*storage {
+        Storage::Cpu(cpu) => cpu.as_slice::<f32>()?,
+        _ => return Err(Error::internal("a CPU kernel was given a tensor of another device")),
+    };
+    Ok(Values { storage, start, end })
 }
 
-impl Deref for Values<'_> {
+impl<G: Deref<Target = Storage>> Deref for Values<G> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {

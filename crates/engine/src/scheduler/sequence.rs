@@ -234,7 +234,8 @@ impl Sequence {
             return Ok(false);
         };
         if scoring {
-            self.send(StepEvent::Prompt(std::mem::take(&mut self.prompt_scores)));
+            let scores = std::mem::take(&mut self.prompt_scores);
+            self.send(StepEvent::Prompt(scores));
         }
         if self.request.max_tokens == 0 {
             self.share(share);
