@@ -13,7 +13,7 @@ use crate::config::EngineConfig;
 use crate::decoder::Decoder;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::families::{self, Family};
+use crate::families;
 use crate::kv::pages::Pages;
 use crate::ops::ggml::GgmlType;
 use crate::ops::pool::Pool;
@@ -22,7 +22,7 @@ use crate::pipelines::TextModel;
 use crate::pipelines::text::TextPipeline;
 use crate::progress::Progress;
 use crate::tokens::Tokenizer;
-use crate::weights::{Gguf, ModelFiles, Safetensors, SafetensorsFiles, Weights};
+use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
 
 /// A model before its loop starts. `info` lacks its name and time.
 pub(super) struct Assembled {
@@ -38,18 +38,14 @@ pub(super) fn assemble(
     pool: Arc<Pool>,
     progress: &dyn Progress,
 ) -> Result<Assembled> {
-    let (weights, family, tokenizer): (Box<dyn Weights>, Family, Tokenizer) = match files {
-        ModelFiles::Gguf(paths) => {
-            let first = paths.first().ok_or_else(|| Error::unreadable("the model has no files"))?;
-            let gguf = Gguf::open(first)?;
-            let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(gguf.metadata())?)?;
-            let family = families::from_gguf(gguf.metadata(), embedding_rows(&gguf)?)?;
-            (Box::new(gguf), family, tokenizer)
+    let OpenModel { weights, description } = weights::open(files)?;
+    let (family, tokenizer) = match &description {
+        Description::Gguf(metadata) => {
+            let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?;
+            (families::from_gguf(metadata, embedding_rows(weights.as_ref())?)?, tokenizer)
         }
-        ModelFiles::Safetensors(files) => {
-            let config_json = read_json(&files.config)?;
-            let family = families::from_config_json(&config_json)?;
-            (Box::new(Safetensors::open(&files.weights)?), family, tokenizer_beside(files, &config_json)?)
+        Description::Safetensors { config, files } => {
+            (families::from_config_json(config)?, tokenizer_beside(files, config)?)
         }
     };
     let quantization = prevailing_type(weights.as_ref());
@@ -81,8 +77,9 @@ pub(super) fn assemble(
     })
 }
 
-fn embedding_rows(gguf: &Gguf) -> Result<usize> {
-    let embedding = gguf.tensors().find(|tensor| tensor.name == "token_embd.weight");
+/// The number of tokens that a GGUF file has embeddings for; its metadata need not say it.
+fn embedding_rows(weights: &dyn Weights) -> Result<usize> {
+    let embedding = weights.get("token_embd.weight")?;
     let rows = embedding.and_then(|tensor| tensor.shape.first().copied());
     rows.ok_or_else(|| Error::unreadable("the model has no tensor \"token_embd.weight\""))
 }

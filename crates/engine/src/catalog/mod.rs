@@ -4,8 +4,8 @@
 
 mod assemble;
 mod memory;
-mod source;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,8 +22,19 @@ use crate::scheduler::continuous::{Continuous, Limits};
 use crate::scheduler::counters::Counters;
 use crate::scheduler::queue::Queue;
 use crate::tokens::Tokenizer;
+use crate::weights;
 
-pub use source::ModelSource;
+/// A model as a person names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    /// The name to serve it under.
+    pub name: String,
+    /// A name below `model_dir`, a folder, a `.gguf` file, or a hub id: `org/name`, `org/name:Q4_K_M`,
+    /// `org/name:file.gguf`.
+    pub path: String,
+    /// Where models lie.
+    pub model_dir: PathBuf,
+}
 
 /// A reader that takes nothing for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -106,7 +117,7 @@ impl Catalog {
         if let Ok(loaded) = self.get(&source.name) {
             return Ok(loaded.info.clone());
         }
-        let files = source::find(source, &self.config.hub, progress)?;
+        let files = weights::resolve(&source.path, &source.model_dir, &self.config.hub, progress)?;
         progress.stage(&format!("loading {}", source.name));
         let assembled = assemble::assemble(&files, &self.config, self.pool.clone(), progress)?;
         let info = ModelInfo { name: source.name.clone(), loaded_at_s: now_s(), ..assembled.info };

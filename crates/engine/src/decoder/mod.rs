@@ -177,15 +177,15 @@ impl Decoder {
         if wanted.is_empty() {
             return Ok(Logits { values: Vec::new(), vocabulary });
         }
-        let values = values(x)?;
+        let all = values(x)?;
         let mut chosen = Vec::with_capacity(wanted.len() * hidden);
         for &row in wanted {
-            chosen.extend_from_slice(&values[row * hidden..(row + 1) * hidden]);
+            chosen.extend_from_slice(&all[row * hidden..(row + 1) * hidden]);
         }
         let chosen = Tensor::from_vec(chosen, (wanted.len(), hidden), &Device::Cpu)?;
         let normed = rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, &self.pool)?;
-        let values = self.head.apply(&values(&normed)?, wanted.len(), &self.pool)?;
-        Ok(Logits { values, vocabulary })
+        let logits = self.head.apply(&values(&normed)?, wanted.len(), &self.pool)?;
+        Ok(Logits { values: logits, vocabulary })
     }
 }
 
