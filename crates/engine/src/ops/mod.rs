@@ -5,3 +5,4 @@
 pub mod ggml;
 pub mod packed;
 pub mod pool;
+mod scratch;
