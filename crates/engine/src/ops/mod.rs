@@ -7,5 +7,6 @@ pub mod ggml;
 pub mod packed;
 pub mod pool;
 pub mod rows;
+mod scratch;
 pub mod tensor;
 mod tier;
