@@ -3,12 +3,13 @@
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
 //! engine, generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
-//! tokens, ops, device | request, output, config, error.
+//! tokens, ops, device | request, output, progress, config, error.
 
 pub mod config;
 pub mod error;
 pub mod ops;
 pub mod output;
+pub mod progress;
 pub mod request;
 pub mod sampling;
 pub mod tokens;
