@@ -60,10 +60,3 @@ pub struct Logits {
     /// Width of a row.
     pub vocabulary: usize,
 }
-
-impl Logits {
-    /// One row, to be sampled from.
-    pub fn row_mut(&mut self, row: usize) -> &mut [f32] {
-        &mut self.values[row * self.vocabulary..(row + 1) * self.vocabulary]
-    }
-}

@@ -5,23 +5,23 @@
 //! engine | generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
 //! tokens, ops, device | request, output, progress, config, error.
 
-mod batch;
-mod catalog;
+pub mod batch;
+pub mod catalog;
 pub mod config;
-mod decoder;
-mod device;
-mod engine;
+pub mod decoder;
+pub mod device;
+pub mod engine;
 pub mod error;
-mod families;
-mod generation;
-mod kv;
+pub mod families;
+pub mod generation;
+pub mod kv;
 pub mod ops;
 pub mod output;
-mod pipelines;
+pub mod pipelines;
 pub mod progress;
 pub mod request;
 pub mod sampling;
-mod scheduler;
+pub mod scheduler;
 pub mod tokens;
 pub mod weights;
 

@@ -101,8 +101,9 @@ impl Catalog {
 
     /// A loaded model by its exact name.
     pub fn get(&self, name: &str) -> Result<Arc<Loaded>> {
-        self.lock().iter().find(|loaded| loaded.info.name == name).cloned().ok_or_else(|| {
-            Error { param: Some("model"), ..Error::new(ErrorKind::ModelNotFound, format!("no model {name:?} is loaded")) }
+        self.lock().iter().find(|loaded| loaded.info.name == name).cloned().ok_or_else(|| Error {
+            param: Some("model"),
+            ..Error::new(ErrorKind::ModelNotFound, format!("no model {name:?} is loaded"))
         })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::ops::packed::Packed;
+use crate::ops::packed::{Packed, matmul_many};
 use crate::ops::pool::Pool;
 use crate::ops::tensor::values;
 
@@ -67,7 +67,7 @@ impl Linear {
         {
             let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
             let weights = layers.map(|layer| layer.weight.as_ref());
-            Packed::matmul_many(&weights, input, rows, &mut slices, pool)?;
+            matmul_many(&weights, input, rows, &mut slices, pool)?;
         }
         for (output, layer) in outputs.iter_mut().zip(layers) {
             if let Some(bias) = &layer.bias {

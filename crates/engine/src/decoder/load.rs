@@ -40,8 +40,7 @@ impl<'a> Loader<'a> {
     }
 
     pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        self.vector_if_any(name, len)?
-            .ok_or_else(|| Error::unreadable(format!("the model has no tensor {name:?}")))
+        self.vector_if_any(name, len)?.ok_or_else(|| Error::unreadable(format!("the model has no tensor {name:?}")))
     }
 
     /// A matrix `[outputs, inputs]`.
@@ -84,9 +83,9 @@ impl<'a> Loader<'a> {
             let row_bytes = tensor.bytes.len() / outputs;
             Some(neighbours_to_halves(tensor.bytes, row_bytes, outputs, head_dim))
         })?;
-        let bias = self.vector_if_any(&format!("{name}.bias"), outputs)?.map(|bias| {
-            (0..outputs).map(|row| bias[neighbour_row(row, head_dim)]).collect()
-        });
+        let bias = self
+            .vector_if_any(&format!("{name}.bias"), outputs)?
+            .map(|bias| (0..outputs).map(|row| bias[neighbour_row(row, head_dim)]).collect());
         Ok(Linear::new(weight, bias))
     }
 }

@@ -77,11 +77,8 @@ impl Decoder {
             HeadWeights::Embedding => false,
             HeadWeights::OwnIfThere => weights.get(names.head)?.is_some(),
         };
-        let head = if own_head {
-            loader.matrix(names.head, config.vocabulary, config.hidden)?
-        } else {
-            embedding.clone()
-        };
+        let head =
+            if own_head { loader.matrix(names.head, config.vocabulary, config.hidden)? } else { embedding.clone() };
         let factors = match names.rope_factors {
             Some(name) => loader.vector_if_any(name, config.rope.dims / 2)?,
             None => None,
@@ -195,8 +192,7 @@ impl Layer {
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (query_width, kv_width) = (config.heads * head_dim, config.kv_heads * head_dim);
         let norm = |part: &str| loader.vector(&format!("{}.weight", names.in_layer(index, part)), hidden);
-        let head_norm =
-            |part: &str| loader.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
+        let head_norm = |part: &str| loader.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
         Ok(Self {
             attention_norm: norm(names.attention_norm)?,
             query: loader.rotated_linear(index, names.query, query_width, hidden)?,

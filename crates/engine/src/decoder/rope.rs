@@ -29,7 +29,8 @@ impl Rotary {
     /// Cosines and sines for `positions`.
     pub fn table(&self, positions: &[u32]) -> RotaryTable {
         let half = self.frequencies.len();
-        let (mut cos, mut sin) = (Vec::with_capacity(positions.len() * half), Vec::with_capacity(positions.len() * half));
+        let (mut cos, mut sin) =
+            (Vec::with_capacity(positions.len() * half), Vec::with_capacity(positions.len() * half));
         for &position in positions {
             for &frequency in &self.frequencies {
                 let (s, c) = (position as f32 * frequency).sin_cos();

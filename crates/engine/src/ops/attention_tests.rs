@@ -70,11 +70,8 @@ impl World {
                 let weights: Vec<f64> = (from..=position).map(|p| score(p).exp()).collect();
                 let sum: f64 = weights.iter().sum();
                 for d in 0..head_dim {
-                    let mixed: f64 = weights
-                        .iter()
-                        .zip(from..)
-                        .map(|(w, p)| w * f64::from(self.plain_values[p][kv + d]))
-                        .sum();
+                    let mixed: f64 =
+                        weights.iter().zip(from..).map(|(w, p)| w * f64::from(self.plain_values[p][kv + d])).sum();
                     output.push(mixed / sum);
                 }
             }
@@ -84,15 +81,22 @@ impl World {
 }
 
 fn shapes() -> Vec<AttentionShape> {
-    [(4, 2, 64, None), (3, 3, 16, None), (9, 3, 40, None), (6, 1, 80, Some(7)), (4, 4, 32, Some(50)), (2, 1, 96, Some(1))]
-        .map(|(heads, kv_heads, head_dim, window)| AttentionShape {
-            heads,
-            kv_heads,
-            head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            window,
-        })
-        .to_vec()
+    [
+        (4, 2, 64, None),
+        (3, 3, 16, None),
+        (9, 3, 40, None),
+        (6, 1, 80, Some(7)),
+        (4, 4, 32, Some(50)),
+        (2, 1, 96, Some(1)),
+    ]
+    .map(|(heads, kv_heads, head_dim, window)| AttentionShape {
+        heads,
+        kv_heads,
+        head_dim,
+        scale: 1.0 / (head_dim as f32).sqrt(),
+        window,
+    })
+    .to_vec()
 }
 
 #[test]

@@ -222,11 +222,8 @@ impl Continuous {
         Counters::add(&self.counters.steps, 1);
         let mut ended = Vec::new();
         for (at, (&(index, count), wanted)) in rows.iter().zip(wanted).enumerate() {
-            let (result, wanted) = if results.len() == 1 {
-                (&mut results[0], wanted)
-            } else {
-                (&mut results[at], 0..wanted.len())
-            };
+            let (result, wanted) =
+                if results.len() == 1 { (&mut results[0], wanted) } else { (&mut results[at], 0..wanted.len()) };
             if self.deliver(index, count, result, wanted) {
                 ended.push(index);
             }

@@ -90,13 +90,7 @@ impl Drop for Running {
 }
 
 fn limits(parallel: usize, step_tokens_max: usize) -> Limits {
-    Limits {
-        parallel,
-        step_tokens_max,
-        prefix_cache: true,
-        vocabulary: VOCABULARY,
-        stall_max: Duration::from_secs(60),
-    }
+    Limits { parallel, step_tokens_max, prefix_cache: true, vocabulary: VOCABULARY, stall_max: Duration::from_secs(60) }
 }
 
 fn request(prompt: Vec<u32>, max_tokens: usize, seed: u64) -> (Submission, mpsc::Receiver<StepEvent>) {
@@ -135,7 +129,7 @@ fn alone(prompt: Vec<u32>, max_tokens: usize, seed: u64) -> Vec<u32> {
 fn alone_and_in_a_crowd_are_the_same() {
     // 40 blocks for 33 sequences of up to 5: they are put back again and again, prompts are cut at odd places.
     let running = Running::start(40, limits(16, 50), Duration::ZERO);
-    let cases: Vec<_> = (0..33u32).map(|i| (prompt(i % 5, 3 + (i as usize * 13) % 90), 30, u64::from(i))).collect();
+    let cases: Vec<_> = (0..33u32).map(|i| (prompt(i % 5, 3 + (i as usize * 13) % 90), 100, u64::from(i))).collect();
     let mut receivers = Vec::new();
     for (prompt, max, seed) in &cases {
         let (submission, receiver) = request(prompt.clone(), *max, *seed);

@@ -113,9 +113,7 @@ impl Queue {
         let line = self.lock();
         let idle = |line: &mut Line| line.waiting.is_empty() && !line.closed;
         let line = match at_most {
-            Some(time) => {
-                self.arrived.wait_timeout_while(line, time, idle).unwrap_or_else(PoisonError::into_inner).0
-            }
+            Some(time) => self.arrived.wait_timeout_while(line, time, idle).unwrap_or_else(PoisonError::into_inner).0,
             None => self.arrived.wait_while(line, idle).unwrap_or_else(PoisonError::into_inner),
         };
         !line.closed

@@ -266,8 +266,7 @@ impl Sequence {
     fn draw(&mut self, logits: &mut [f32]) -> Result<bool, Error> {
         // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
         let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
-        let forbidden: &[u32] =
-            if self.generated() < self.request.min_tokens { &self.request.end_tokens } else { &[] };
+        let forbidden: &[u32] = if self.generated() < self.request.min_tokens { &self.request.end_tokens } else { &[] };
         let id = self.sampler.sample(logits, forbidden)?;
         self.sampler.accept(id);
         self.tokens.push(id);
