@@ -227,6 +227,9 @@ fn refusals_are_put_into_words() {
     assert!(refused(503, "", &plain).message.contains("503"));
     let wrong = HubConfig { endpoint: "ftp://x".to_owned(), ..plain.clone() };
     assert_eq!(fetch(ID, None, &wrong, &Silent).unwrap_err().kind, ErrorKind::InvalidRequest);
+    // A server without TLS behind an https address: setting up TLS must work, the handshake must fail in words.
+    let secure = HubConfig { endpoint: hub.endpoint().replace("http:", "https:"), ..plain.clone() };
+    assert!(fetch(ID, None, &secure, &Silent).unwrap_err().message.contains("cannot reach"));
     assert_eq!(fetch("no-id", None, &plain, &Silent).unwrap_err().kind, ErrorKind::InvalidRequest);
 }
 
