@@ -193,7 +193,7 @@ fn scan(folder: &Path, name: &str, depth: usize, entries_left: &mut usize, found
         Some(model) => add(name.to_owned(), folder.to_owned(), model),
         None => {
             for set in sets {
-                let path = folder.join(&set.first());
+                let path = folder.join(set.first());
                 match ModelFiles::locate(&path, None) {
                     Ok(model) if model.weights().iter().all(|part| part.exists()) => {
                         add(inside(&set.stem), path, &model);

@@ -55,7 +55,7 @@ pub enum Description {
         /// The content of `config.json`, always a JSON object.
         config: serde_json::Value,
         /// Where the other files lie.
-        files: SafetensorsFiles,
+        files: Box<SafetensorsFiles>,
     },
 }
 
@@ -79,7 +79,8 @@ pub fn open(files: &ModelFiles) -> Result<OpenModel> {
         ModelFiles::Safetensors(files) => {
             let config = read_config(&files.config)?;
             let weights = Box::new(Safetensors::open(&files.weights)?);
-            Ok(OpenModel { weights, description: Description::Safetensors { config, files: files.clone() } })
+            let description = Description::Safetensors { config, files: Box::new(files.clone()) };
+            Ok(OpenModel { weights, description })
         }
     }
 }
