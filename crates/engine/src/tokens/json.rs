@@ -147,5 +147,5 @@ fn spelling(decoder: Option<&DecoderWrapper>) -> (Spelling, bool) {
             _ => {}
         }
     }
-    (Spelling::Plain, strips)
+    (if byte_fallback { Spelling::Sentence { byte_fallback } } else { Spelling::Plain }, strips)
 }

@@ -20,11 +20,15 @@ use serde_json::Value;
 
 use self::pieces::Pieces;
 use self::sentencepiece::SentencePiece;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 pub use self::stop::StopMatcher;
 pub use self::stream::{Piece, TokenStream};
 pub use self::vocabulary::Vocabulary;
+
+/// The longest text that is encoded at once, in bytes. It is beyond every model's context, keeps the memory of an
+/// encoding below a gigabyte, and stays below the ten million steps back that the patterns' engine may take.
+const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// Text to token ids and back, for one model. Cloning it is cheap; all methods may be called from many threads.
 #[derive(Clone)]
@@ -91,10 +95,14 @@ impl Tokenizer {
     /// that the model wants around a text are added, unless the text has them there already.
     ///
     /// # Errors
-    /// `InvalidRequest` for a text of a gigabyte; `Internal` when the vocabulary cannot spell the text.
+    /// `ContextLengthExceeded` for a text of more than 8 MiB; `Internal` when the vocabulary cannot spell the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        if text.len() > TEXT_BYTES_MAX {
+            let message = format!("A text of {} bytes is too long; {TEXT_BYTES_MAX} are the most.", text.len());
+            return Err(Error::new(ErrorKind::ContextLengthExceeded, message));
+        }
         let mut ids = match &self.inner.model {
-            Model::SentencePiece(model) => model.encode(text)?,
+            Model::SentencePiece(model) => model.encode(text),
             Model::Library(library) => {
                 let encoding = library.encode_fast(text, false).map_err(|error| Error::internal(error.to_string()))?;
                 encoding.get_ids().to_vec()

@@ -81,6 +81,10 @@ const DEEPSEEK_LETTERS: &str = concat!(
 /// DeepSeek LLM's punctuation, in ASCII, at full width and of books.
 const DEEPSEEK_PUNCTUATION: &str = r"\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+";
 
+/// DeepSeek LLM's `\s+$`. That a match begins where the white space begins is said here in so many words, or looking for
+/// one would take time by the square of a long run of it.
+const DEEPSEEK_LAST_SPACE: &str = r"(?<!\s)\s+$";
+
 /// DeepSeek's Chinese, Japanese and Korean, as its range has it.
 const DEEPSEEK_CJK: &str = r"[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+";
 
@@ -117,7 +121,10 @@ const FAMILIES: &[Family] = &[
     plain(&["qwen35"], &[QWEN35]),
     plain(&["gpt-4o", "llama4", "minimax-m2"], &[GPT4O]),
     Family { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true },
-    plain(&["deepseek-llm"], &[r"[\r\n]", DEEPSEEK_LETTERS, DEEPSEEK_PUNCTUATION, r"\s+$", DEEPSEEK_CJK, r"\p{N}"]),
+    plain(
+        &["deepseek-llm"],
+        &[r"[\r\n]", DEEPSEEK_LETTERS, DEEPSEEK_PUNCTUATION, DEEPSEEK_LAST_SPACE, DEEPSEEK_CJK, r"\p{N}"],
+    ),
     plain(&["deepseek-coder"], &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, r"\p{N}"]),
     plain(
         &["deepseek-v3", "hunyuan-dense"],

@@ -9,8 +9,6 @@ use std::collections::{BinaryHeap, HashMap};
 use tokenizers::tokenizer::pre_tokenizer::PreTokenizedString;
 use tokenizers::{AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType};
 
-use crate::error::{Error, Result};
-
 /// What stands for a space in the pieces.
 const SPACE: &str = "\u{2581}";
 
@@ -70,11 +68,9 @@ impl Eq for Pair {}
 
 impl SentencePiece {
     /// Token ids of `text`. The names of special and user-defined tokens in it become those tokens; a stretch that
-    /// begins the text or follows such a token gets the space in front, as llama.cpp does it.
-    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        if text.len() >= NONE as usize / 4 {
-            return Err(Error::invalid("prompt", "The text is too long."));
-        }
+    /// begins the text or follows such a token gets the space in front, as llama.cpp does it. The text's length must fit
+    /// into 30 bits.
+    pub(super) fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
         let stretches: PreTokenizedString = self.added.extract_and_normalize(None::<&NormalizerWrapper>, text);
         let mut after_token = true;
@@ -89,7 +85,7 @@ impl SentencePiece {
             }
             after_token = tokens.is_some();
         }
-        Ok(ids)
+        ids
     }
 
     fn encode_stretch(&self, text: &str, ids: &mut Vec<u32>) {

@@ -72,8 +72,9 @@ impl Vocabulary {
     ///
     /// # Errors
     /// `ModelUnreadable` for an unknown model or pre-tokenizer, lengths that do not agree, ids beyond the end.
-    pub(super) fn into_tokenizer(self) -> Result<Tokenizer> {
+    pub(super) fn into_tokenizer(mut self) -> Result<Tokenizer> {
         self.check()?;
+        self.assume_ids();
         let (model, bos, eos) = match self.model.as_str() {
             "gpt2" => (self.byte_level()?, self.byte_level_adds_bos()?, false),
             "llama" => (self.sentence_piece()?, true, false),
@@ -122,6 +123,22 @@ impl Vocabulary {
             Some(id) => Err(Error::unreadable(format!("special token {id} is beyond the {count} tokens there are"))),
             None => Ok(()),
         }
+    }
+
+    /// Files may leave out the ids that every vocabulary of their kind has where the first one had them.
+    fn assume_ids(&mut self) {
+        let is_special = |id: u32| matches!(self.token_type(id as usize), UNKNOWN | CONTROL);
+        let assumed = |id: u32| Some(id).filter(|id| is_special(*id));
+        let (unk, bos, eos, cls, sep) = match self.model.as_str() {
+            "llama" => (assumed(0), assumed(1), assumed(2), None, None),
+            "bert" => (assumed(100), None, None, assumed(101), assumed(102)),
+            _ => return,
+        };
+        self.unk = self.unk.or(unk);
+        self.bos = self.bos.or(bos);
+        self.eos = self.eos.or(eos);
+        self.cls = self.cls.or(cls);
+        self.sep = self.sep.or(sep);
     }
 
     fn token_type(&self, id: usize) -> i32 {
