@@ -46,7 +46,7 @@ fn many_small_calls() {
         })
         .unwrap();
     }
-    assert_eq!(sum.into_inner(), (0..20_000).map(|call| 3 + call % 5).sum());
+    assert_eq!(sum.into_inner(), (0..20_000).map(|call| 3 + call % 5).sum::<usize>());
 }
 
 #[test]

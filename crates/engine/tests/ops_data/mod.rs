@@ -3,7 +3,7 @@
 use engine::ops::ggml::GgmlType;
 use half::f16;
 
-pub const TYPES: [GgmlType; 15] = [
+pub(crate) const TYPES: [GgmlType; 15] = [
     GgmlType::F32,
     GgmlType::F16,
     GgmlType::BF16,
@@ -21,19 +21,19 @@ pub const TYPES: [GgmlType; 15] = [
     GgmlType::Q8_K,
 ];
 
-pub fn is_float(ty: GgmlType) -> bool {
+pub(crate) fn is_float(ty: GgmlType) -> bool {
     ty.block_len() == 1
 }
 
 /// A small generator of random numbers (xorshift by Marsaglia).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -41,22 +41,22 @@ impl Random {
     }
 
     /// Between 0 and 1.
-    pub fn unit(&mut self) -> f32 {
+    pub(crate) fn unit(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 
     /// Nearly normal: a sum of twelve.
-    pub fn normal(&mut self) -> f32 {
+    pub(crate) fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.unit()).sum::<f32>() - 6.0
     }
 
-    pub fn normals(&mut self, len: usize) -> Vec<f32> {
+    pub(crate) fn normals(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| self.normal()).collect()
     }
 }
 
 /// Weights of type `ty`: any bits for the codes and the small scales, sensible values for the large ones.
-pub fn weights(ty: GgmlType, len: usize, random: &mut Random) -> Vec<u8> {
+pub(crate) fn weights(ty: GgmlType, len: usize, random: &mut Random) -> Vec<u8> {
     if is_float(ty) {
         let numbers = random.normals(len);
         return match ty {

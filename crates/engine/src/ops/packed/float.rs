@@ -150,9 +150,8 @@ unsafe fn strip<L: Lanes, P: Pairs, const M: usize, const T: usize>(
             });
             for i in 0..M {
                 let (first, second) = (L::splat(inputs.add(i)), L::splat(inputs.add(M + i)));
-                for tile in 0..T {
-                    sums[tile][i] = L::fma(loaded[tile].0, first, sums[tile][i]);
-                    sums[tile][i] = L::fma(loaded[tile].1, second, sums[tile][i]);
+                for (sums, (left, right)) in sums.iter_mut().zip(loaded) {
+                    sums[i] = L::fma(right, second, L::fma(left, first, sums[i]));
                 }
             }
             inputs = inputs.add(2 * M);

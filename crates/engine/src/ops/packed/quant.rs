@@ -69,15 +69,15 @@ unsafe fn strip<L: Lanes, C: Codes, S: Scales, const M: usize>(
                 prefetch::<L>(at, C::BYTES);
                 let scale = |half| S::scale::<L>(group, head, C::FACTOR, block, half);
                 let parts = products::<L, C, S, M>(C::load::<L>(at), codes, starts, scale);
-                for i in 0..M {
-                    sums[i] = L::fma(parts[i], L::splat(scales.add(i)), sums[i]);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::fma(parts[i], L::splat(scales.add(i)), *sum);
                 }
                 if S::MINS {
                     for half in 0..if S::HALVES { 2 } else { 1 } {
                         let place = if S::HALVES { 2 + half } else { 1 };
                         let min = S::min::<L>(group, head, block, half);
-                        for i in 0..M {
-                            sums[i] = L::fnma(min, L::splat(scales.add(place * M + i)), sums[i]);
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            *sum = L::fnma(min, L::splat(scales.add(place * M + i)), *sum);
                         }
                     }
                 }
