@@ -2,20 +2,32 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine, generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
+//! engine | generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
 //! tokens, ops, device | request, output, progress, config, error.
 
+mod batch;
+mod catalog;
 pub mod config;
+mod decoder;
+mod device;
+mod engine;
 pub mod error;
+mod families;
+mod generation;
+mod kv;
 pub mod ops;
 pub mod output;
+mod pipelines;
 pub mod progress;
 pub mod request;
 pub mod sampling;
+mod scheduler;
 pub mod tokens;
 pub mod weights;
 
-pub use config::{EngineConfig, HubConfig};
+pub use config::{EngineConfig, HubConfig, KvType};
+pub use engine::{Engine, ModelSource};
 pub use error::{Error, ErrorKind, Result};
+pub use generation::Generation;
 pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
 pub use request::{GenerateRequest, Prompt, Sampling};

@@ -108,8 +108,7 @@ pub(crate) fn shards(index: &Path) -> Result<Vec<String>> {
         return Err(failed(format!("{} bytes are too many for an index", about.len())));
     }
     let text = std::fs::read(index).map_err(|error| failed(error.to_string()))?;
-    let names = shards_of(&text).map_err(|error| error.context(index.display()))?;
-    Ok(names)
+    shards_of(&text).map_err(|error| error.context(index.display()))
 }
 
 fn shards_of(text: &[u8]) -> Result<Vec<String>> {

@@ -31,7 +31,12 @@ impl PartName {
 
     /// The names of all parts of the set, in order.
     pub(crate) fn all(&self) -> Vec<String> {
-        (1..=self.count).map(|number| format!("{}-{number:05}-of-{:05}.gguf", self.stem, self.count)).collect()
+        (1..=self.count).map(|number| Self { number, ..self.clone() }.file()).collect()
+    }
+
+    /// The name of this part.
+    pub(crate) fn file(&self) -> String {
+        format!("{}-{:05}-of-{:05}.gguf", self.stem, self.number, self.count)
     }
 }
 

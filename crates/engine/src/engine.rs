@@ -1,0 +1,190 @@
+//! The door: everything that can be asked of the engine, in plain values.
+//! The `api` crate and the benches call it; nothing else of the engine is needed to serve.
+//! Invariant: a request is checked whole before it queues; what queues cannot be wrong any more.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::catalog::{Catalog, Loaded};
+use crate::config::EngineConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::generation::Generation;
+use crate::output::{ModelInfo, Stats};
+use crate::progress::Progress;
+use crate::request::{GenerateRequest, Prompt, Sampling};
+use crate::sampling::TOP_LOGPROBS_MAX;
+use crate::scheduler::sequence::{EVENTS_MAX, Submission};
+
+pub use crate::catalog::ModelSource;
+
+/// The engine. Clones share one.
+#[derive(Clone)]
+pub struct Engine {
+    catalog: Arc<Catalog>,
+}
+
+impl Engine {
+    /// An engine without models.
+    ///
+    /// # Errors
+    /// `Internal` if its threads cannot be started.
+    pub fn new(config: EngineConfig) -> Result<Self> {
+        Ok(Self { catalog: Arc::new(Catalog::new(config)?) })
+    }
+
+    /// Loads a model, fetching it first if it must; blocks until it is ready.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, `ModelUnreadable` or `OutOfMemory`, in words for whoever named the model.
+    pub fn load(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo> {
+        self.catalog.load(&source, progress)
+    }
+
+    /// Unloads a model; those who wait for it are told.
+    ///
+    /// # Errors
+    /// `ModelNotFound`.
+    pub fn unload(&self, name: &str) -> Result<()> {
+        self.catalog.unload(name)
+    }
+
+    /// The loaded models, in order of loading.
+    pub fn models(&self) -> Vec<ModelInfo> {
+        self.catalog.models().iter().map(|loaded| loaded.info.clone()).collect()
+    }
+
+    /// A loaded model.
+    ///
+    /// # Errors
+    /// `ModelNotFound`.
+    pub fn model(&self, name: &str) -> Result<ModelInfo> {
+        Ok(self.catalog.get(name)?.info.clone())
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, or the tokenizer's.
+    pub fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        self.catalog.get(model)?.tokenizer.encode(text, add_special)
+    }
+
+    /// The text of tokens, special ones by name.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, or `InvalidRequest` for an id beyond the vocabulary.
+    pub fn detokenize(&self, model: &str, ids: &[u32]) -> Result<String> {
+        self.catalog.get(model)?.tokenizer.decode(ids, false)
+    }
+
+    /// Checks and queues a request. Tokenizing a long prompt takes milliseconds, so call it where that may block.
+    ///
+    /// # Errors
+    /// `InvalidRequest` or `ContextLengthExceeded` naming the field, `ModelNotFound`, `Overloaded`.
+    pub fn generate(&self, request: GenerateRequest) -> Result<Generation> {
+        let loaded = self.catalog.get(&request.model)?;
+        check_sampling(&request.sampling, &loaded)?;
+        let tokens = prompt_tokens(&request.prompt, &loaded)?;
+        let max_tokens = room_for_answer(tokens.len(), request.max_tokens, &loaded)?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let satisfied = Arc::default();
+        let generation =
+            Generation::new(receiver, loaded.tokenizer.clone(), &request.stop, Arc::clone(&satisfied), &tokens);
+        let timeout = request.timeout.or(self.catalog.config().timeout);
+        let bounded = |top: Option<u8>| top.map(|top| top.min(TOP_LOGPROBS_MAX as u8));
+        loaded.queue.push(Submission {
+            tokens,
+            sampling: request.sampling,
+            seed: RandomState::new().build_hasher().finish(),
+            max_tokens,
+            min_tokens: request.min_tokens as usize,
+            end_tokens: if request.ignore_eos { Arc::from([]) } else { Arc::from(loaded.tokenizer.eos_ids()) },
+            logprobs: bounded(request.logprobs),
+            prompt_logprobs: bounded(request.prompt_logprobs),
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            satisfied,
+            events,
+        })?;
+        Ok(generation)
+    }
+
+    /// Counters and gauges over all models.
+    pub fn stats(&self) -> Stats {
+        self.catalog.stats()
+    }
+
+    /// Unloads everything; those under way are told. Returns when all threads have ended.
+    pub fn stop(&self) {
+        self.catalog.stop();
+    }
+}
+
+/// The prompt's ids, at least one.
+fn prompt_tokens(prompt: &Prompt, loaded: &Loaded) -> Result<Vec<u32>> {
+    let tokenizer = &loaded.tokenizer;
+    let mut tokens = match prompt {
+        Prompt::Text { text, add_special } => tokenizer.encode(text, *add_special)?,
+        Prompt::Tokens(tokens) => tokens.clone(),
+    };
+    if let Some(id) = tokens.iter().find(|&&id| id as usize >= tokenizer.vocabulary_len()) {
+        let count = tokenizer.vocabulary_len();
+        return Err(Error::invalid("prompt", format!("token {id} is not in the model's vocabulary of {count}")));
+    }
+    if tokens.is_empty() {
+        // An empty prompt asks for a text from its very beginning, which the begin or end token stands for.
+        let start = tokenizer.bos_id().or_else(|| tokenizer.eos_ids().first().copied());
+        tokens.push(start.ok_or_else(|| Error::invalid("prompt", "the prompt is empty"))?);
+    }
+    Ok(tokens)
+}
+
+/// How many new tokens fit behind the prompt.
+fn room_for_answer(prompt: usize, max_tokens: Option<u32>, loaded: &Loaded) -> Result<usize> {
+    let context = loaded.info.context_tokens as usize;
+    let room = context.saturating_sub(prompt);
+    let wanted = max_tokens.map_or(room.max(1), |max| max as usize);
+    if wanted <= room {
+        return Ok(wanted);
+    }
+    let asked = match max_tokens {
+        Some(max) => format!(" and up to {max} tokens were asked for, {} together", prompt + max as usize),
+        None => String::new(),
+    };
+    Err(Error {
+        param: Some("messages"),
+        ..Error::new(
+            ErrorKind::ContextLengthExceeded,
+            format!("the model's context is {context} tokens; the prompt has {prompt}{asked}"),
+        )
+    })
+}
+
+fn check_sampling(sampling: &Sampling, loaded: &Loaded) -> Result<()> {
+    let vocabulary = loaded.tokenizer.vocabulary_len();
+    let ranges = [
+        ("temperature", sampling.temperature, 0.0, f32::MAX),
+        ("top_p", sampling.top_p, 0.0, 1.0),
+        ("min_p", sampling.min_p, 0.0, 1.0),
+        ("repetition_penalty", sampling.repetition_penalty, f32::MIN_POSITIVE, f32::MAX),
+        ("frequency_penalty", sampling.frequency_penalty, -1e6, 1e6),
+        ("presence_penalty", sampling.presence_penalty, -1e6, 1e6),
+    ];
+    for (name, value, least, most) in ranges {
+        if !(value >= least && value <= most) {
+            return Err(Error::invalid(name, format!("{name} is {value}, not between {least} and {most}")));
+        }
+    }
+    for &(id, bias) in &sampling.logit_bias {
+        if id as usize >= vocabulary {
+            let message = format!("token {id} is not in the model's vocabulary of {vocabulary}");
+            return Err(Error::invalid("logit_bias", message));
+        }
+        if !bias.is_finite() {
+            return Err(Error::invalid("logit_bias", format!("the bias of token {id} is not a number")));
+        }
+    }
+    Ok(())
+}
