@@ -1,6 +1,6 @@
 //! What a drawn token costs: microseconds per token at a vocabulary of 128256, for common settings.
 //! Run it with `cargo bench --bench sampling`; it prints one line per setting.
-//! *Invariant*: one core, fixed seeds; the copy of the logits that each round needs is timed apart and taken off.
+//! Invariant: one core, fixed seeds; the copy of the logits that each round needs is timed apart and taken off.
 
 use std::hint::black_box;
 use std::time::Instant;

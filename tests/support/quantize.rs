@@ -1,9 +1,11 @@
 //! Encoders of toy weights by candle's quantizer, for the types that are more than rounding.
 //! Tests of the engine include it by `#[path]` beside the toys.
-//! *Invariant*: [`dequantized`] stores as f32 exactly the numbers that [`quantized`] stores in blocks.
+//! Invariant: [`dequantized`] stores as f32 exactly the numbers that [`quantized`] stores in blocks.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use candle_core::quantized::{GgmlDType, QTensor};
+use std::borrow::Cow;
+
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use engine::ops::ggml::GgmlType;
 
@@ -23,6 +25,14 @@ pub(crate) fn dequantized(tensor: &GgufTensor, wanted: GgmlType) -> (GgmlType, V
     let values = quantize(tensor, dtype).dequantize(&Device::Cpu).unwrap();
     let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     (GgmlType::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+}
+
+/// The numbers that `bytes` of `stored` stand for.
+pub(crate) fn decode(stored: GgmlType, bytes: &[u8], elements: usize) -> Vec<f32> {
+    let dtype = candle_type(stored).unwrap();
+    let storage = QStorage::from_data(Cow::Borrowed(bytes), &Device::Cpu, dtype).unwrap();
+    let values = QTensor::new(storage, elements).unwrap().dequantize(&Device::Cpu).unwrap();
+    values.to_vec1().unwrap()
 }
 
 fn quantize(tensor: &GgufTensor, dtype: GgmlDType) -> QTensor {

@@ -1,9 +1,11 @@
 //! The toys themselves: same weights as Python's, readable files, a tokenizer that is whole.
-//! *Invariant*: what fails here is the test support, not the engine.
+//! Invariant: what fails here is the test support, not the engine.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../../tests/support/quantize.rs"]
 mod quantize;
+#[path = "../../../tests/support/random_model.rs"]
+mod random_model;
 #[path = "../../../tests/support/temp_folder.rs"]
 mod temp_folder;
 #[path = "../../../tests/support/toy/mod.rs"]
@@ -11,6 +13,7 @@ mod toy;
 
 use std::collections::HashSet;
 
+use engine::ops::ggml::GgmlType;
 use engine::weights::{Gguf, Safetensors, Weights};
 use serde_json::Value;
 
@@ -81,4 +84,39 @@ fn tokenizer_is_whole() {
         assert!(encoded.get_tokens().contains(&"\u{120}the".to_owned()));
         assert_eq!(tokenizer.decode(&encoded.get_ids()[1..], false).unwrap(), text);
     }
+}
+
+#[test]
+fn random_blocks_are_centred_and_spread_as_promised() {
+    let tensor = random_model::shape("135m").unwrap().gguf_tensors().nth(2).unwrap();
+    let elements = tensor.source.elements();
+    for wanted in [GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::Q6_K] {
+        let (stored, bytes) = random_model::random(&tensor, wanted);
+        assert_eq!((stored, Some(bytes.len())), (wanted, wanted.bytes(elements)));
+        let values = quantize::decode(stored, &bytes, elements);
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / elements as f64;
+        let square = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / elements as f64;
+        assert!(mean.abs() < 3e-4, "{wanted:?}: mean {mean}");
+        assert!((0.018..0.022).contains(&square.sqrt()), "{wanted:?}: deviation {}", square.sqrt());
+    }
+}
+
+#[test]
+fn real_shapes_get_the_types_of_llama_quantize() {
+    let types = |shape: &str| -> Vec<(String, GgmlType)> {
+        let toy = random_model::shape(shape).unwrap();
+        let matrices = toy.gguf_tensors().filter(|tensor| tensor.source.shape.len() == 2);
+        matrices.map(|tensor| (tensor.name.clone(), Mix::Q4KM.matrix_type(&toy, &tensor))).collect()
+    };
+    let of = |types: &[(String, GgmlType)], name: &str| types.iter().find(|(found, _)| found == name).unwrap().1;
+    let large = types("1.2b");
+    assert_eq!(of(&large, "token_embd.weight"), GgmlType::Q6_K);
+    assert_eq!(of(&large, "blk.2.attn_q.weight"), GgmlType::Q4_K);
+    let favoured: Vec<usize> =
+        (0..16).filter(|layer| of(&large, &format!("blk.{layer}.ffn_down.weight")) == GgmlType::Q6_K).collect();
+    assert_eq!(favoured, [0, 1, 4, 7, 10, 13, 14, 15]);
+    let small = types("135m");
+    assert_eq!(of(&small, "token_embd.weight"), GgmlType::Q8_0);
+    assert_eq!(of(&small, "blk.5.attn_q.weight"), GgmlType::Q5_0);
+    assert_eq!(of(&small, "blk.4.ffn_down.weight"), GgmlType::Q4_K);
 }

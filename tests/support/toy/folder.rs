@@ -1,6 +1,6 @@
 //! A toy as a model folder: config.json, model.safetensors, tokenizer and generation settings, as on the hub.
 //! Tests of loading, parity and serving call [`Toy::write_folder`].
-//! *Invariant*: every file carries the keys that real repositories carry, nothing of ours.
+//! Invariant: every file carries the keys that real repositories carry, nothing of ours.
 
 use std::fs;
 use std::io::{BufWriter, Write};

@@ -1,6 +1,6 @@
 //! A toy as one GGUF file: metadata of its architecture, GGUF's tensor names, q and k in GGUF's order, tokenizer.
 //! Tests of parity and serving, and the benches' maker of models, call [`Toy::gguf`] with an encoder of weights.
-//! *Invariant*: llama.cpp loads every file that this writes and computes the same model.
+//! Invariant: llama.cpp loads every file that this writes and computes the same model.
 //!
 //! Sources: llama.cpp's converter (conversion/llama.py, qwen.py) for keys, order and `rope_freqs`; its quantizer
 //! (src/llama-quant.cpp) for which tensors get which type.
@@ -68,7 +68,7 @@ impl Mix {
 
     /// The type of a matrix. The head gets more bits, and so do `attn_v` and `ffn_down` in the first and the last
     /// eighth of the layers and in every third between; rows that no block of 256 divides get blocks of 32.
-    fn matrix_type(self, toy: &Toy, tensor: &GgufTensor) -> GgmlType {
+    pub(crate) fn matrix_type(self, toy: &Toy, tensor: &GgufTensor) -> GgmlType {
         let head = tensor.name == "output.weight" || (toy.tied() && tensor.name == "token_embd.weight");
         let favoured = tensor.name.ends_with("attn_v.weight") || tensor.name.ends_with("ffn_down.weight");
         let more_bits = tensor.layer().is_some_and(|layer| {
@@ -119,7 +119,8 @@ impl Toy {
         file
     }
 
-    fn gguf_tensors(&self) -> impl Iterator<Item = GgufTensor> + '_ {
+    /// The file's tensors in their order, all but `rope_freqs`.
+    pub(crate) fn gguf_tensors(&self) -> impl Iterator<Item = GgufTensor> + '_ {
         let (heads, kv_heads) = (self.size("num_attention_heads"), self.size("num_key_value_heads"));
         self.tensors().into_iter().map(move |source| {
             let permuted_heads = match source.name.split('.').nth(4) {

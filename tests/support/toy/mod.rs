@@ -1,6 +1,6 @@
 //! Toy models of every family: seeded weights that need no file, written as a model folder or as GGUF.
 //! Tests and benches include it by `#[path]`; tests/fixtures/make_parity.py builds the same models in Python.
-//! *Invariant*: a weight hangs on the seed, its tensor's name and its place alone, and is exact in bf16, f16 and f32.
+//! Invariant: a weight hangs on the seed, its tensor's name and its place alone, and is exact in bf16, f16 and f32.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub(crate) mod folder;
@@ -138,10 +138,15 @@ impl ToyTensor {
         } else {
             (0.0, 127, 2f32.powi(-10))
         };
-        let random = SplitMix64::new(SEED ^ fnv1a64(FNV_START, self.name.as_bytes()));
+        let random = SplitMix64::new(SEED ^ fnv1a64_of(self.name.as_bytes()));
         let whole = |random: u64| ((random >> 33) % (2 * bound + 1)) as i64 - bound as i64;
         random.take(self.elements()).map(|random| middle + whole(random) as f32 * unit).collect()
     }
+}
+
+/// FNV-1a of `bytes`.
+pub(crate) fn fnv1a64_of(bytes: &[u8]) -> u64 {
+    fnv1a64(FNV_START, bytes)
 }
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;

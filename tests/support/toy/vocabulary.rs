@@ -1,6 +1,6 @@
 //! A byte-level BPE vocabulary of any size from 384 up: 256 bytes, some merges of common English, filler, specials.
 //! The toys' folders and GGUF files carry it, and so do the random models of the benches.
-//! *Invariant*: ids of bytes and merges are the same at every size; the eight specials are the last ids.
+//! Invariant: ids of bytes and merges are the same at every size; the eight specials are the last ids.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! The exponential function over whole vocabularies, written so that the compiler makes vector code of it.
 //! The sampler and the logprobs call it through [`Scale`].
-//! *Invariant*: one function for one token and for many, so a weight computed again is the same to the last bit.
+//! Invariant: one function for one token and for many, so a weight computed again is the same to the last bit.
 
 /// Below this the result is taken as 0; `exp(-87)` is about 1.6e-38, near the smallest normal `f32`.
 const EXPONENT_MIN: f32 = -87.0;

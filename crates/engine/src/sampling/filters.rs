@@ -1,6 +1,6 @@
 //! Which tokens may be drawn at all: `top_k`, `top_p`, `min_p`, in this order, and the draw among those left.
 //! The sampler calls it when at least one filter is on.
-//! *Invariant*: at least the most likely token is left, and what is left stands by rising id, so the draw does not
+//! Invariant: at least the most likely token is left, and what is left stands by rising id, so the draw does not
 //! hang on how a selection happened to shuffle it.
 //!
 //! The filters follow transformers' logits warpers (`TopKLogitsWarper`, `TopPLogitsWarper`, `MinPLogitsWarper`;

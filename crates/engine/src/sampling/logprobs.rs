@@ -1,6 +1,6 @@
 //! How likely the model itself held the chosen token, and what else it would have said.
 //! The scheduler's loop asks for it per new token, and per prompt token when those are wanted.
-//! *Invariant*: the distribution is the model's own, before bias, penalties, temperature and filters, as OpenAI's API
+//! Invariant: the distribution is the model's own, before bias, penalties, temperature and filters, as OpenAI's API
 //! reports it.
 
 use std::cmp::Ordering;

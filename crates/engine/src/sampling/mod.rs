@@ -1,6 +1,6 @@
 //! From logits to the next token: bias, penalties, temperature, filters, a seeded draw, logprobs.
 //! The scheduler's loop owns one [`Sampler`] per sequence and calls it once per step.
-//! *Invariant*: never sorts the whole vocabulary; the same logits, history and seed give the same token, whatever
+//! Invariant: never sorts the whole vocabulary; the same logits, history and seed give the same token, whatever
 //! else is in the batch.
 //!
 //! The steps, in order. Each is off by default and then leaves the model's own distribution untouched.

@@ -1,7 +1,7 @@
 //! The largest logit of every block of the vocabulary: one pass that finds the maximum, tells broken logits, and
 //! lets the best k be found by looking into about k blocks only.
 //! The sampler, its filters and the logprobs use it.
-//! *Invariant*: every logit that is not below [`Peaks::threshold`] of k is found by [`Peaks::above`], and those are
+//! Invariant: every logit that is not below [`Peaks::threshold`] of k is found by [`Peaks::above`], and those are
 //! at least k (or all that are finite).
 
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! What is added to or taken from single logits: bias, and penalties for tokens that were there before.
 //! The sampler applies it first of all and tells it every token that joins the sequence.
-//! *Invariant*: a step costs as much as there are distinct tokens to touch, never the length of the history.
+//! Invariant: a step costs as much as there are distinct tokens to touch, never the length of the history.
 //!
 //! Repetition penalty (Keskar et al., CTRL, arXiv 1909.05858, section 4.1, as transformers and text-generation-webui
 //! have it): a logit above 0 is divided by the penalty, one below is multiplied; prompt and output count.

@@ -1,5 +1,5 @@
 //! Tests of the whole sampler, and of the filters against their definitions taken word for word.
-//! *Invariant*: every random number here comes from a fixed seed.
+//! Invariant: every random number here comes from a fixed seed.
 #![allow(clippy::unwrap_used)]
 
 use super::exponential::Scale;
