@@ -57,6 +57,8 @@ pub(crate) fn new() -> Environment<'static> {
         Ok(Value::from(text))
     });
     environment.add_filter("indent", indent);
+    // Python cannot iterate over `None`, and templates ask so before they do.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_filter(LIMITED, |state: &mut State, value: &Value| {
         bounds::charge_value(state, value)?;
         Ok::<Value, Error>(value.clone())
