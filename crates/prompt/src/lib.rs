@@ -38,9 +38,11 @@ mod guard;
 pub mod instruction;
 mod json;
 mod message;
+mod methods;
 mod probe;
 mod quirks;
 pub mod reply;
+mod scan;
 mod template;
 
 pub use clock::LocalTime;
