@@ -6,15 +6,21 @@
 //! tokens, ops, device | request, output, config, error.
 
 pub mod config;
+pub mod engine;
 pub mod error;
+pub mod generation;
 pub mod ops;
 pub mod output;
+pub mod progress;
 pub mod request;
 pub mod sampling;
 pub mod tokens;
 pub mod weights;
 
+pub use crate::engine::{Engine, ModelSource};
 pub use config::{EngineConfig, HubConfig};
 pub use error::{Error, ErrorKind, Result};
+pub use generation::Generation;
 pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
+pub use progress::Progress;
 pub use request::{GenerateRequest, Prompt, Sampling};
