@@ -1,0 +1,116 @@
+//! What a template may cost: steps, depth, and the size of what it builds.
+//!
+//! A template comes with a model or even with a request, so it is not trusted. [`crate::environment`] asks here before it
+//! lets a filter, a method or an operator make text; going too far is [`Stop::Limit`], which becomes
+//! [`crate::TemplateError::Limit`].
+//!
+//! *Invariant*: whatever the template, no single text grows beyond [`TEXT_BYTES_MAX`], and all texts that one rendering
+//! makes stay within [`TOTAL_BYTES_MAX`].
+
+use std::fmt;
+
+use minijinja::{Error, ErrorKind, State, Value};
+
+/// Steps of the template engine in one rendering. A conversation of a thousand turns takes some ten thousand.
+pub(crate) const FUEL: u64 = 5_000_000;
+/// How deep macros and loops may nest.
+pub(crate) const RECURSION_MAX: usize = 96;
+/// Bytes of template source; the largest that is known has 17 thousand.
+pub(crate) const SOURCE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of one text, the rendered prompt among them.
+pub(crate) const TEXT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of all texts together that pass through operators, filters and output during one rendering.
+pub(crate) const TOTAL_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Items of one list.
+pub(crate) const ITEMS_MAX: usize = 1_000_000;
+/// Spaces of one level of indentation.
+pub(crate) const INDENT_MAX: usize = 64;
+
+/// Why a rendering ended early on our own account; travels as the source of an engine's error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stop {
+    /// The template called `raise_exception`.
+    #[error("{0}")]
+    Raised(String),
+    /// A bound of this file was met.
+    #[error("{0}")]
+    Limit(&'static str),
+}
+
+impl Stop {
+    /// The reason as the template engine's error.
+    pub(crate) fn error(self) -> Error {
+        Error::new(ErrorKind::InvalidOperation, self.to_string()).with_source(self)
+    }
+
+    /// A text became too long.
+    pub(crate) fn text_too_long() -> Error {
+        Self::Limit("a text grew too long").error()
+    }
+}
+
+/// A string that refuses to grow beyond [`TEXT_BYTES_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct BoundedText(String);
+
+impl BoundedText {
+    /// What was written.
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Write for BoundedText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > TEXT_BYTES_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+/// Bytes that one rendering has handled so far.
+#[derive(Debug, Default)]
+struct Spent(usize);
+
+/// Charges `bytes` to this rendering.
+pub(crate) fn charge(state: &mut State, bytes: usize) -> Result<(), Error> {
+    if bytes > TEXT_BYTES_MAX {
+        return Err(Stop::text_too_long());
+    }
+    let spent = state.get_or_insert_extension_with(Spent::default);
+    spent.0 += bytes;
+    if spent.0 > TOTAL_BYTES_MAX {
+        return Err(Stop::Limit("the texts together grew too long").error());
+    }
+    Ok(())
+}
+
+/// The printed form of a value, within the bound and charged to this rendering.
+pub(crate) fn print(state: &mut State, value: &Value) -> Result<String, Error> {
+    use fmt::Write;
+    let mut out = BoundedText::default();
+    let written = match f64::try_from(value.clone()) {
+        Ok(number) if value.is_number() && !value.is_integer() => crate::json::write_float(&mut out, number),
+        _ => write!(out, "{value}"),
+    };
+    written.map_err(|_| Stop::text_too_long())?;
+    charge(state, out.0.len())?;
+    Ok(out.into_string())
+}
+
+/// Charges a value that is about to take part in building another.
+pub(crate) fn charge_value(state: &mut State, value: &Value) -> Result<(), Error> {
+    if let Some(text) = value.as_str() {
+        return charge(state, text.len());
+    }
+    if value.as_object().is_none() {
+        return Ok(());
+    }
+    if value.len().is_some_and(|items| items > ITEMS_MAX) {
+        return Err(Stop::Limit("a list grew too long").error());
+    }
+    // How much a list or a map holds shows only when it is printed.
+    print(state, value).map(drop)
+}

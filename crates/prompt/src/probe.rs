@@ -1,0 +1,105 @@
+//! What a template can take and how its turns end, found by rendering small dialogues with it.
+//!
+//! [`crate::template::Template`] asks once and keeps the answers. Looking at what comes out is surer than reading the source.
+//!
+//! *Invariant*: a template that fails on a probe is answered for cautiously, never refused.
+
+use serde_json::{Value as Json, json};
+
+use crate::message::ValueShape;
+use crate::template::{RenderOptions, Template};
+
+/// Words that no template contains.
+const USER_TEXT: &str = "lampstand-probe-user";
+const ASSISTANT_TEXT: &str = "lampstand-probe-assistant";
+const NEXT_USER_TEXT: &str = "lampstand-probe-next";
+const LAST_ASSISTANT_TEXT: &str = "lampstand-probe-last";
+const ARGUMENT: &str = "lampstand-probe-argument";
+
+fn render(template: &Template, messages: &[Json]) -> Option<String> {
+    let options = RenderOptions { add_generation_prompt: false, ..RenderOptions::default() };
+    template.render_values(messages, &[], &options).ok()
+}
+
+/// The shape of values that this template can take.
+pub(crate) fn shape(template: &Template) -> ValueShape {
+    let source = template.source();
+    let says = |word: &str| source.contains(&format!("'{word}'")) || source.contains(&format!("\"{word}\""));
+    ValueShape {
+        developer_role: says("developer"),
+        content_parts: takes_parts(template),
+        null_content: asks_for_null(source),
+        object_arguments: takes_object_arguments(template),
+    }
+}
+
+/// True if a list of parts comes out as the part's text, and not as the printed list.
+fn takes_parts(template: &Template) -> bool {
+    let message = json!({"role": "user", "content": [{"type": "text", "text": USER_TEXT}]});
+    render(template, &[message]).is_some_and(|text| {
+        let before = text.split(USER_TEXT).next().unwrap_or_default();
+        text.contains(USER_TEXT) && !before.ends_with(['\'', '"'])
+    })
+}
+
+/// True if the source compares some content with none. A template that does not would print `None`.
+fn asks_for_null(source: &str) -> bool {
+    ["content", "content']", "content\"]", "content')", "content\")"].iter().any(|name| {
+        source.match_indices(name).any(|(at, _)| {
+            let rest = source[at + name.len()..].trim_start();
+            ["is none", "is not none", "is None", "is not None", "== none", "!= none"]
+                .iter()
+                .any(|test| rest.starts_with(test))
+        })
+    })
+}
+
+/// False if a map of arguments fails or comes out as Python prints it, while JSON text comes out well.
+fn takes_object_arguments(template: &Template) -> bool {
+    let dialogue = |arguments: Json| {
+        [
+            json!({"role": "user", "content": USER_TEXT}),
+            json!({"role": "assistant", "content": null, "tool_calls": [
+                {"id": "probe0001", "type": "function", "function": {"name": "probe", "arguments": arguments}}]}),
+            json!({"role": "tool", "content": "1", "name": "probe", "tool_call_id": "probe0001"}),
+        ]
+    };
+    let as_map = render(template, &dialogue(json!({ARGUMENT: 1})));
+    if as_map.is_some_and(|text| text.contains(ARGUMENT) && !text.contains(&format!("'{ARGUMENT}'"))) {
+        return true;
+    }
+    let as_text = format!("{{\"{ARGUMENT}\": 1}}");
+    !render(template, &dialogue(json!(as_text))).is_some_and(|text| text.contains(&as_text))
+}
+
+/// The strings that close an assistant's turn and open the next user's; see [`Template::turn_end`].
+pub(crate) fn turn_end(template: &Template) -> Vec<String> {
+    let turn = |role: &str, text: &str| json!({"role": role, "content": text});
+    let dialogue = [
+        turn("user", USER_TEXT),
+        turn("assistant", ASSISTANT_TEXT),
+        turn("user", NEXT_USER_TEXT),
+        turn("assistant", LAST_ASSISTANT_TEXT),
+    ];
+    let Some(text) = render(template, &dialogue) else { return Vec::new() };
+    let between = |from: &str, to: &str| {
+        let rest = text.split_once(from)?.1;
+        Some(rest.split_once(to)?.0)
+    };
+    let Some(gap) = between(ASSISTANT_TEXT, NEXT_USER_TEXT) else { return Vec::new() };
+    let tail = text.split_once(LAST_ASSISTANT_TEXT).map_or("", |(_, tail)| tail);
+    let close_length = gap.bytes().zip(tail.bytes()).take_while(|(one, other)| one == other).count();
+    let close_length = (0..=close_length).rev().find(|&at| gap.is_char_boundary(at)).unwrap_or(0);
+    let (close, open) = gap.split_at(close_length);
+    let mut ends = Vec::new();
+    if !close.trim().is_empty() {
+        ends.push(close.trim().to_owned());
+    }
+    let open_text = open.trim();
+    if !open_text.is_empty() {
+        // A header of plain words counts only at the start of a line.
+        let starts_line = close.trim().is_empty() && gap[..gap.len() - open.trim_start().len()].ends_with('\n');
+        ends.push(if starts_line { format!("\n{open_text}") } else { open_text.to_owned() });
+    }
+    ends
+}
