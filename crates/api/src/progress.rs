@@ -1,0 +1,77 @@
+//! Shows how far a load is: a bar on a terminal, one line per stage in a log.
+//! `main` hands it to the engine.
+//! Invariant: without a terminal no control characters are written, and no more than one line per stage.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+
+use engine::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const SPINNER: &str = "{spinner} {msg}";
+
+/// A bar on the error output, or lines in the log.
+pub struct Display {
+    /// The bar under way; none without a terminal.
+    bar: Mutex<Option<ProgressBar>>,
+    is_terminal: bool,
+}
+
+impl Display {
+    /// Looks whether somebody watches.
+    pub fn new() -> Self {
+        Self { bar: Mutex::new(None), is_terminal: std::io::stderr().is_terminal() }
+    }
+
+    fn replace(&self, bar: Option<ProgressBar>) {
+        let mut shown = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = shown.take() {
+            before.finish_and_clear();
+        }
+        *shown = bar;
+    }
+
+    fn bar(template: &str, length: Option<u64>, message: &str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(message.to_owned());
+        bar
+    }
+}
+
+impl Default for Display {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Progress for Display {
+    fn stage(&self, text: &str) {
+        if self.is_terminal {
+            self.replace(Some(Self::bar(SPINNER, None, text)));
+        } else {
+            tracing::info!("{text}");
+        }
+    }
+
+    fn start(&self, what: &str, bytes_total: u64) {
+        if self.is_terminal {
+            self.replace(Some(Self::bar(BAR, Some(bytes_total), what)));
+        } else {
+            tracing::info!("{what}: {:.1} MiB", bytes_total as f64 / f64::from(1 << 20));
+        }
+    }
+
+    fn advance(&self, bytes: u64) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            bar.inc(bytes);
+        }
+    }
+
+    fn finish(&self) {
+        self.replace(None);
+    }
+}

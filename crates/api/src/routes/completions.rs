@@ -1,0 +1,147 @@
+//! `POST /v1/completions`: read the request, start one generation per prompt and draw, write the text.
+//! Called by the HTTP server through the table.
+//! Invariant: both forms of the answer are fed by the same pieces; an echoed prompt is the first of them.
+
+use std::collections::VecDeque;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use engine::{Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage};
+
+use crate::error::Result;
+use crate::routes::body::Body;
+use crate::routes::sse;
+use crate::services::generation::{Events, draws};
+use crate::services::turn::blocking;
+use crate::state::State;
+use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
+
+pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
+    let permit = state.admit()?;
+    let Asked { prompts, echo, options } = Request::read(&body, state.limits())?;
+    drop(body);
+    let model = state.model(options.model.as_deref())?;
+    let wants_logprobs = options.request.logprobs.is_some();
+    let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
+    let echoes = echo.then(|| Echo::new(&prompts, options.choices, wants_logprobs));
+    let base = GenerateRequest { model: model.name, ..options.request };
+    let engine = state.engine.clone();
+    let draws_per_prompt = options.choices;
+    let events = blocking(move || {
+        let of_prompt = |prompt| draws(&GenerateRequest { prompt, ..base.clone() }, draws_per_prompt).collect::<Vec<_>>();
+        Events::start(&engine, prompts.into_iter().flat_map(of_prompt).collect())
+    });
+    let mut pieces = Pieces { events: events.await?, echoes };
+    if options.stream {
+        let chunks = Chunks::new(header, options.include_usage);
+        return Ok(sse::respond(Stream { pieces, chunks }, state.keep_alive(), permit));
+    }
+    let mut answer = Collector::new(header);
+    while let Some(piece) = pieces.next().await {
+        match piece? {
+            (index, Piece::Text(text, logprobs)) => answer.text(index, &text, &logprobs),
+            (index, Piece::Done(reason, usage)) => answer.done(index, reason, usage),
+        }
+    }
+    Ok(HttpResponse::Ok().json(answer.into_completion()))
+}
+
+/// A part of one choice.
+enum Piece {
+    Text(String, Vec<TokenLogprobs>),
+    Done(FinishReason, Usage),
+}
+
+/// Engine events as pieces of text, the echoed prompts among them.
+struct Pieces {
+    events: Events,
+    echoes: Option<Echo>,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> Option<Result<(u32, Piece)>> {
+        loop {
+            if let Some(piece) = self.echoes.as_mut().and_then(Echo::ready) {
+                return Some(Ok(piece));
+            }
+            let (index, event) = self.events.next().await?;
+            return Some(match (event, &mut self.echoes) {
+                (Err(error), _) => Err(error),
+                (Ok(Event::Prompt(tokens)), Some(echoes)) => {
+                    echoes.known(index, tokens);
+                    continue;
+                }
+                (Ok(Event::Prompt(_)), None) => continue,
+                (Ok(Event::Piece { text, logprobs }), _) => Ok((index, Piece::Text(text, logprobs))),
+                (Ok(Event::Done { reason, usage }), _) => Ok((index, Piece::Done(reason, usage))),
+            });
+        }
+    }
+}
+
+/// The prompts as the beginnings of their choices: at once where the text is known and no logprobs go with it, else when
+/// the engine has told them.
+struct Echo {
+    texts: Vec<Option<String>>,
+    wants_logprobs: bool,
+    ready: VecDeque<(u32, Piece)>,
+}
+
+impl Echo {
+    fn new(prompts: &[Prompt], draws_per_prompt: u32, wants_logprobs: bool) -> Self {
+        let text = |prompt: &Prompt| match prompt {
+            Prompt::Text { text, .. } => Some(text.clone()),
+            Prompt::Tokens(_) => None,
+        };
+        let texts = prompts.iter().flat_map(|prompt| (0..draws_per_prompt).map(|_| text(prompt))).collect::<Vec<_>>();
+        let mut ready = VecDeque::new();
+        if !wants_logprobs {
+            let known = texts.iter().enumerate().filter_map(|(index, text)| Some((index as u32, text.clone()?)));
+            ready.extend(known.map(|(index, text)| (index, Piece::Text(text, Vec::new()))));
+        }
+        Self { texts, wants_logprobs, ready }
+    }
+
+    fn ready(&mut self) -> Option<(u32, Piece)> {
+        self.ready.pop_front()
+    }
+
+    /// The engine told the tokens of a prompt.
+    fn known(&mut self, index: u32, tokens: Vec<TokenLogprobs>) {
+        let own_text = self.texts[index as usize].take();
+        if own_text.is_some() && !self.wants_logprobs {
+            return;
+        }
+        let text = own_text.unwrap_or_else(|| {
+            let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.token.bytes.iter().copied()).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        let tokens = if self.wants_logprobs { tokens } else { Vec::new() };
+        self.ready.push_back((index, Piece::Text(text, tokens)));
+    }
+}
+
+/// The events of one streamed answer.
+struct Stream {
+    pieces: Pieces,
+    chunks: Chunks,
+}
+
+impl sse::Source for Stream {
+    fn opening(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn next(&mut self) -> Option<Result<String>> {
+        let chunks = &mut self.chunks;
+        let event = self.pieces.next().await?.map(|(index, piece)| match piece {
+            Piece::Text(text, logprobs) => sse::data(&chunks.text(index, &text, &logprobs)),
+            Piece::Done(reason, usage) => sse::data(&chunks.done(index, reason, usage)),
+        });
+        Some(event)
+    }
+
+    fn closing(&mut self) -> Option<String> {
+        self.chunks.usage().map(|chunk| sse::data(&chunk))
+    }
+}

@@ -1,0 +1,63 @@
+//! One or many generations as one stream: started together, told apart by index, cancelled together.
+//! The turn of a chat and the completions route read from it.
+//! Invariant: dropping the stream drops every generation, and with them their places in the engine.
+
+use std::pin::Pin;
+
+use engine::{Engine, Event, GenerateRequest, Generation};
+use futures_util::stream::{SelectAll, Stream, StreamExt, select_all, unfold};
+
+use crate::error::Result;
+
+type Indexed = Pin<Box<dyn Stream<Item = (u32, Result<Event>)> + Send>>;
+
+/// The events of several generations, as they come.
+pub struct Events(SelectAll<Indexed>);
+
+impl Events {
+    /// Queues all `requests`, whose positions become the indices. Tokenizes, so call it where blocking is allowed.
+    pub fn start(engine: &Engine, requests: Vec<GenerateRequest>) -> Result<Self> {
+        let mut streams = Vec::with_capacity(requests.len());
+        for (index, request) in requests.into_iter().enumerate() {
+            // A refusal drops those that were queued before it.
+            streams.push(indexed(index as u32, engine.generate(request)?));
+        }
+        Ok(Self(select_all(streams)))
+    }
+
+    /// The next event and the index of its generation; none when all have ended. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<(u32, Result<Event>)> {
+        self.0.next().await
+    }
+}
+
+fn indexed(index: u32, generation: Generation) -> Indexed {
+    Box::pin(unfold(generation, move |mut generation| async move {
+        let event = generation.next().await?;
+        Some(((index, event.map_err(Into::into)), generation))
+    }))
+}
+
+/// `count` times the same request, each with a seed of its own when a seed was asked for.
+pub fn draws(request: &GenerateRequest, count: u32) -> impl Iterator<Item = GenerateRequest> {
+    (0..count).map(|index| {
+        let mut request = request.clone();
+        request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(index.into()));
+        request
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::Prompt;
+
+    #[test]
+    fn draws_differ_by_seed_alone_and_only_if_one_was_asked_for() {
+        let mut request = GenerateRequest::new("m", Prompt::Tokens(vec![1]));
+        assert!(draws(&request, 2).all(|draw| draw.sampling.seed.is_none()));
+        request.sampling.seed = Some(u64::MAX);
+        let seeds: Vec<_> = draws(&request, 3).map(|draw| draw.sampling.seed).collect();
+        assert_eq!(seeds, [Some(u64::MAX), Some(0), Some(1)]);
+    }
+}

@@ -1,0 +1,8 @@
+//! What several routes share, free of any dialect: which model is meant, prompt text, generations, the turn of a chat.
+//! Routes call it between reading a request and writing the answer.
+//! Invariant: nothing here knows a shape of the wire or of the HTTP library.
+
+pub mod generation;
+pub mod models;
+pub mod prompts;
+pub mod turn;

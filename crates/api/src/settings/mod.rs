@@ -1,0 +1,295 @@
+//! What the settings mean: the compiled-in example, then settings.yaml, then flags, then the environment, the later winning.
+//! `main` resolves them once; `server` and the routes read the result. With `cli`, the only reader of the environment.
+//! Invariant: `settings.yaml.example` is the lowest layer, so that documented and real defaults cannot differ.
+
+mod values;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use engine::{EngineConfig, HubConfig, ModelSource};
+use serde::Deserialize;
+
+pub use values::{ByteSize, Secret, nearest};
+
+/// The commented defaults.
+pub const EXAMPLE: &str = include_str!("../../../../settings.yaml.example");
+
+/// The file that is read when no other is named, if it is there.
+const FILE_NAME: &str = "settings.yaml";
+/// Bytes of a settings file; a larger one was named by mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Declares the settings once: the layer where each may be absent, the result where those with a default are not.
+macro_rules! settings {
+    (required { $($(#[doc = $doc:literal])* $name:ident: $type:ty,)* }
+     optional { $($(#[doc = $optional_doc:literal])* $optional:ident: $optional_type:ty,)* }) => {
+        /// One source of settings; what it does not say is none.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(default)]
+        #[allow(missing_docs, reason = "the fields are those of `Settings`, where they are described")]
+        pub struct Layer {
+            $(pub $name: Option<$type>,)*
+            $(pub $optional: Option<$optional_type>,)*
+        }
+
+        /// All settings, resolved.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $name: $type,)*
+            $($(#[doc = $optional_doc])* pub $optional: Option<$optional_type>,)*
+        }
+
+        /// The names of all settings.
+        pub const NAMES: &[&str] = &[$(stringify!($name),)* $(stringify!($optional),)*];
+
+        impl Layer {
+            /// This layer where it says something, else the one below.
+            fn over(self, below: Self) -> Self {
+                Self {
+                    $($name: self.$name.or(below.$name),)*
+                    $($optional: self.$optional.or(below.$optional),)*
+                }
+            }
+
+            fn complete(self) -> Result<Settings, String> {
+                Ok(Settings {
+                    $($name: self.$name.ok_or(concat!("settings.yaml.example lacks `", stringify!($name), "`"))?,)*
+                    $($optional: self.$optional,)*
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    required {
+        /// Answer to the whole network.
+        listen: bool,
+        /// Port; 0 takes a free one.
+        api_port: u16,
+        /// More names under which a loopback server may be called.
+        allowed_hosts: Vec<String>,
+        /// What to load.
+        model: String,
+        /// Where models lie.
+        model_dir: PathBuf,
+        /// Sequences computed at the same time.
+        parallel: usize,
+        /// Reuse earlier prompts' work.
+        prefix_cache: bool,
+        /// Stay on the CPU.
+        cpu: bool,
+        /// Never touch the network.
+        offline: bool,
+        /// Base address of the hub.
+        hf_endpoint: String,
+        /// Largest body.
+        body_bytes_max: ByteSize,
+        /// Requests open at once.
+        requests_max: usize,
+        /// Generations that may wait.
+        queue_requests_max: usize,
+        /// Prompt tokens that may wait.
+        queue_tokens_max: usize,
+        /// Tokens per step.
+        step_tokens_max: usize,
+        /// Largest `n`.
+        choices_max: u32,
+        /// Prompts per completions request.
+        prompts_max: usize,
+        /// Silence after which a stream sends a comment, in seconds.
+        keep_alive_s: u64,
+        /// What answers under way get when the server stops, in seconds.
+        stop_grace_s: u64,
+        /// Log every request.
+        verbose: bool,
+    }
+    optional {
+        /// Address to bind.
+        listen_host: String,
+        /// Key of clients.
+        api_key: Secret,
+        /// Key of whoever changes the server.
+        admin_key: Secret,
+        /// Tokens of context per sequence.
+        ctx_size: u32,
+        /// Bytes for keys and values.
+        kv_cache: ByteSize,
+        /// Threads for arithmetic.
+        threads: usize,
+        /// Token for gated models.
+        hf_token: Secret,
+        /// Folder of the shared download cache.
+        hf_home: PathBuf,
+        /// Time until an answer must be complete, in seconds.
+        timeout_s: u64,
+    }
+}
+
+impl Settings {
+    /// Reads the file that `file` names (or settings.yaml in the working folder, if it is there) and the environment, and
+    /// puts them around `flags`. The error is one line for the person who started the program.
+    pub fn resolve(flags: Layer, file: Option<&Path>) -> Result<Self, String> {
+        let file_layer = match file {
+            Some(path) => Layer::read_file(path)?,
+            None if Path::new(FILE_NAME).is_file() => Layer::read_file(Path::new(FILE_NAME))?,
+            None => Layer::default(),
+        };
+        Self::from_layers(flags, file_layer, |name| std::env::var(name).ok())
+    }
+
+    /// The same without touching files or the environment; `variable` stands for the latter.
+    pub fn from_layers(flags: Layer, file: Layer, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let example = Layer::from_yaml(EXAMPLE, "settings.yaml.example")?;
+        let environment = Layer::from_environment(&variable)?;
+        let mut settings = environment.over(flags).over(file).over(example).complete()?;
+        if settings.hf_home.is_none() {
+            let home = variable("HOME").or_else(|| variable("USERPROFILE"));
+            settings.hf_home = home.map(|home| Path::new(&home).join(".cache").join("huggingface"));
+        }
+        for key in [&mut settings.api_key, &mut settings.admin_key] {
+            *key = key.take().filter(|key| !key.0.trim().is_empty());
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("parallel", self.parallel),
+            ("requests_max", self.requests_max),
+            ("step_tokens_max", self.step_tokens_max),
+            ("prompts_max", self.prompts_max),
+            ("choices_max", self.choices_max as usize),
+            ("threads", self.threads.unwrap_or(1)),
+            ("ctx_size", self.ctx_size.unwrap_or(1) as usize),
+            ("timeout_s", usize::try_from(self.timeout_s.unwrap_or(1)).unwrap_or(usize::MAX)),
+            ("keep_alive_s", usize::try_from(self.keep_alive_s).unwrap_or(usize::MAX)),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((name, _)) => Err(format!("`{name}` must be at least 1")),
+            None => Ok(()),
+        }
+    }
+
+    /// Where to bind. The name in `listen_host` is looked up.
+    pub fn address(&self) -> Result<SocketAddr, String> {
+        match &self.listen_host {
+            None if self.listen => Ok((Ipv4Addr::UNSPECIFIED, self.api_port).into()),
+            None => Ok((Ipv4Addr::LOCALHOST, self.api_port).into()),
+            Some(host) => {
+                let host = host.trim().trim_start_matches('[').trim_end_matches(']');
+                if let Ok(address) = host.parse::<IpAddr>() {
+                    return Ok((address, self.api_port).into());
+                }
+                let found = (host, self.api_port).to_socket_addrs().ok().and_then(|mut found| found.next());
+                found.ok_or_else(|| format!("`{host}` (listen_host) is no address of this machine"))
+            }
+        }
+    }
+
+    /// What the engine needs to know.
+    pub fn engine_config(&self) -> EngineConfig {
+        EngineConfig {
+            context_tokens: self.ctx_size,
+            parallel: self.parallel,
+            kv_bytes: self.kv_cache.map(|size| size.0),
+            threads: self.threads,
+            cpu: self.cpu,
+            queue_requests_max: self.queue_requests_max,
+            queue_tokens_max: self.queue_tokens_max,
+            step_tokens_max: self.step_tokens_max,
+            timeout: self.timeout_s.map(Duration::from_secs),
+            prefix_cache: self.prefix_cache,
+            hub: HubConfig {
+                endpoint: self.hf_endpoint.trim_end_matches('/').to_owned(),
+                token: self.hf_token.as_ref().map(|token| token.0.clone()),
+                home: self.hf_home.clone().unwrap_or_else(|| HubConfig::default().home),
+                offline: self.offline,
+            },
+        }
+    }
+
+    /// Which model to load, and the name to serve it under: as it was called, a file or folder by its own name.
+    pub fn model_source(&self) -> ModelSource {
+        let said = self.model.trim_end_matches('/');
+        let below_model_dir = Path::new(said).strip_prefix(&self.model_dir).ok();
+        let path = below_model_dir.unwrap_or(Path::new(said));
+        let is_plain_path = below_model_dir.is_none() && (path.is_absolute() || said.starts_with('.') || path.exists());
+        let name = if is_plain_path { path.file_name().map(Path::new).unwrap_or(path) } else { path };
+        let name = name.to_string_lossy();
+        // A selector such as `org/name:file.gguf` stays as it is, for it tells two files of one repository apart.
+        let name = if name.contains(':') { &name } else { name.strip_suffix(".gguf").unwrap_or(&name) };
+        ModelSource { name: name.to_owned(), path: self.model.clone(), model_dir: self.model_dir.clone() }
+    }
+}
+
+impl Layer {
+    /// Reads a settings file.
+    pub fn read_file(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let metadata = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(format!("{shown}: too large for a settings file"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+        Self::from_yaml(&text, &shown.to_string())
+    }
+
+    /// Reads YAML; `origin` names it in errors, which also name key and line.
+    pub fn from_yaml(text: &str, origin: &str) -> Result<Self, String> {
+        let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))?;
+        let mapping = match value {
+            serde_yaml_ng::Value::Null => return Ok(Self::default()),
+            serde_yaml_ng::Value::Mapping(mapping) => mapping,
+            _ => return Err(format!("{origin}: expected lines of `name: value`")),
+        };
+        for key in mapping.keys() {
+            let key = key.as_str().unwrap_or("?");
+            if !NAMES.contains(&key) {
+                let nearest = nearest(key, NAMES.iter().copied()).unwrap_or_default();
+                let line = line_of(key, text);
+                return Err(format!("{origin}: line {line}: there is no setting `{key}`; the nearest is `{nearest}`"));
+            }
+        }
+        serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))
+    }
+
+    /// The variables that are honoured, by the names that other tools use. An empty variable counts as absent.
+    fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let variable = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let switch = |name: &str| match variable(name).map(|value| value.trim().to_ascii_lowercase()).as_deref() {
+            None => Ok(None),
+            Some("1" | "true" | "yes" | "on") => Ok(Some(true)),
+            Some("0" | "false" | "no" | "off") => Ok(Some(false)),
+            Some(other) => Err(format!("the variable {name} must be 1 or 0, but is `{other}`")),
+        };
+        let port = |text: String| {
+            let port = text.trim().parse::<u16>();
+            port.map_err(|_| format!("the variable OPENEDAI_PORT must be a port, but is `{text}`"))
+        };
+        Ok(Self {
+            api_port: variable("OPENEDAI_PORT").map(port).transpose()?,
+            verbose: switch("OPENEDAI_DEBUG")?,
+            offline: switch("HF_HUB_OFFLINE")?,
+            hf_endpoint: variable("HF_ENDPOINT"),
+            hf_token: variable("HF_TOKEN").map(Secret),
+            hf_home: variable("HF_HOME").map(PathBuf::from),
+            ..Self::default()
+        })
+    }
+}
+
+/// The line, from 1, where `key` is set.
+fn line_of(key: &str, text: &str) -> usize {
+    let is_it = |line: &str| {
+        let rest = line.trim_start().trim_start_matches(['"', '\'']).strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':'))
+    };
+    text.lines().position(is_it).map_or(1, |index| index + 1)
+}
+
+#[cfg(test)]
+mod tests;

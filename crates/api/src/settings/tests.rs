@@ -1,0 +1,112 @@
+//! Tests of the layers: who wins, what is refused, and how it is said.
+//! Run by `cargo test`; no file and no real environment is read but one file in the temporary folder.
+//! Invariant: none of them depends on the machine.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn resolve(flags: Layer, yaml: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let file = Layer::from_yaml(yaml, "settings.yaml")?;
+    let find = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    Settings::from_layers(flags, file, find)
+}
+
+fn with_model(model: &str) -> String {
+    let flags = Layer { model: Some(model.into()), ..Layer::default() };
+    resolve(flags, "", &[]).unwrap().model_source().name
+}
+
+#[test]
+fn environment_beats_flags_beat_file_beats_example() {
+    let flags = Layer { api_port: Some(2), parallel: Some(2), ..Layer::default() };
+    let yaml = "api_port: 3\nparallel: 3\nchoices_max: 3\n";
+    let settings = resolve(flags, yaml, &[("OPENEDAI_PORT", "1")]).unwrap();
+    let seen = (settings.api_port, settings.parallel, settings.choices_max, settings.keep_alive_s);
+    assert_eq!(seen, (1, 2, 3, 15));
+}
+
+#[test]
+fn an_unknown_key_names_the_nearest_and_its_line() {
+    let error = resolve(Layer::default(), "# mine\nlisten: true\napi_prot: 1\n", &[]).unwrap_err();
+    assert_eq!(error, "settings.yaml: line 3: there is no setting `api_prot`; the nearest is `api_port`");
+}
+
+#[test]
+fn a_wrong_type_names_key_and_line() {
+    for (yaml, key) in [("listen: true\napi_port: many\n", "api_port"), ("\nkv_cache: big\n", "kv_cache"), ("\napi_port: 70000", "api_port")] {
+        let error = resolve(Layer::default(), yaml, &[]).unwrap_err();
+        assert!(error.contains(key) && error.contains("line 2"), "{error}");
+    }
+    assert!(resolve(Layer::default(), "- a\n", &[]).is_err());
+    assert!(resolve(Layer::default(), "a: [", &[]).is_err());
+}
+
+#[test]
+fn null_and_nothing_leave_the_default() {
+    let settings = resolve(Layer::default(), "api_port: null\nthreads: null\n", &[("HF_TOKEN", "")]).unwrap();
+    assert_eq!((settings.api_port, settings.threads, settings.hf_token), (5000, None, None));
+    assert!(resolve(Layer::default(), "", &[]).is_ok());
+    assert!(resolve(Layer::default(), "# only a comment\n", &[]).is_ok());
+}
+
+#[test]
+fn the_hubs_variables_are_honoured() {
+    let variables = [
+        ("HF_HOME", "/data/hub"),
+        ("HF_TOKEN", "hf_x"),
+        ("HF_ENDPOINT", "http://mirror/"),
+        ("HF_HUB_OFFLINE", "1"),
+        ("OPENEDAI_DEBUG", "yes"),
+    ];
+    let settings = resolve(Layer::default(), "", &variables).unwrap();
+    let hub = settings.engine_config().hub;
+    assert_eq!((hub.endpoint.as_str(), hub.token.as_deref(), hub.offline), ("http://mirror", Some("hf_x"), true));
+    assert_eq!(hub.home, Path::new("/data/hub"));
+    assert!(settings.verbose);
+    let home = resolve(Layer::default(), "", &[("HOME", "/home/ann")]).unwrap().engine_config().hub.home;
+    assert_eq!(home, Path::new("/home/ann/.cache/huggingface"));
+    assert!(resolve(Layer::default(), "", &[("OPENEDAI_PORT", "x")]).unwrap_err().contains("OPENEDAI_PORT"));
+    assert!(resolve(Layer::default(), "", &[("HF_HUB_OFFLINE", "x")]).unwrap_err().contains("HF_HUB_OFFLINE"));
+}
+
+#[test]
+fn the_address_follows_listen_and_listen_host() {
+    let address = |yaml: &str| resolve(Layer::default(), yaml, &[]).unwrap().address();
+    assert_eq!(address("").unwrap().to_string(), "127.0.0.1:5000");
+    assert_eq!(address("listen: true").unwrap().to_string(), "0.0.0.0:5000");
+    assert_eq!(address("listen_host: '::1'\napi_port: 1").unwrap().to_string(), "[::1]:1");
+    assert_eq!(address("listen_host: '[::1]'").unwrap().to_string(), "[::1]:5000");
+    assert!(address("listen_host: 'no such name'").is_err());
+}
+
+#[test]
+fn a_model_is_served_under_a_name_that_one_can_type() {
+    assert_eq!(with_model("starter/chat"), "starter/chat");
+    assert_eq!(with_model("models/starter/chat/"), "starter/chat");
+    assert_eq!(with_model("/data/Tiny-Q8_0.gguf"), "Tiny-Q8_0");
+    assert_eq!(with_model("./folder/Tiny"), "Tiny");
+    assert_eq!(with_model("org/name"), "org/name");
+    assert_eq!(with_model("org/name:Q4_K_M"), "org/name:Q4_K_M");
+    assert_eq!(with_model("org/name:file.gguf"), "org/name:file.gguf");
+}
+
+#[test]
+fn a_zero_where_it_makes_no_sense_is_refused() {
+    for name in ["parallel", "requests_max", "choices_max", "threads", "keep_alive_s"] {
+        let error = resolve(Layer::default(), &format!("{name}: 0"), &[]).unwrap_err();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let path = std::env::temp_dir().join(format!("lampstand-no-such-settings-{}.yaml", std::process::id()));
+    let error = Settings::resolve(Layer::default(), Some(&path)).unwrap_err();
+    assert!(error.contains("lampstand-no-such-settings"), "{error}");
+}
+
+#[test]
+fn an_empty_key_is_no_key() {
+    let settings = resolve(Layer::default(), "api_key: ''", &[]).unwrap();
+    assert_eq!(settings.api_key, None);
+}

@@ -1,0 +1,112 @@
+//! What all handlers share: engine, settings, templates, and how far the server is.
+//! `main` makes it, `server` hands it to the routes.
+//! Invariant: the number of open requests never exceeds the settings; a permit goes back when it is dropped.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use engine::{Engine, ErrorKind, ModelInfo, ModelSource, Progress};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::{ApiError, Kind, Result};
+use crate::services::models;
+use crate::services::prompts::Prompts;
+use crate::settings::Settings;
+use crate::wire::options::Limits;
+
+/// Seconds after which a client may look again while a model loads.
+const LOADING_RETRY_S: u32 = 2;
+
+/// Shared by every handler of every worker.
+pub struct State {
+    /// Answers.
+    pub engine: Engine,
+    /// Resolved once, at the start.
+    pub settings: Settings,
+    /// Compiled chat templates.
+    pub prompts: Prompts,
+    loading: RwLock<Option<String>>,
+    places: Arc<Semaphore>,
+}
+
+/// An open request's place.
+pub type Permit = OwnedSemaphorePermit;
+
+impl State {
+    /// A server that is still loading.
+    pub fn new(engine: Engine, settings: Settings) -> Self {
+        let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
+        Self { engine, settings, prompts: Prompts::default(), loading: RwLock::new(Some("starting".into())), places }
+    }
+
+    /// Loads a model and opens the server. Blocks for as long as it takes.
+    pub fn load(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
+        let staged = Staged { state: self, inner: progress };
+        let info = self.engine.load(source, &staged)?;
+        self.set_loading(None);
+        Ok(info)
+    }
+
+    fn set_loading(&self, stage: Option<String>) {
+        *self.loading.write().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// What the server waits for; none when it is ready.
+    pub fn loading(&self) -> Option<String> {
+        self.loading.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A place for one more request, or a refusal while the model loads or all places are taken.
+    pub fn admit(&self) -> Result<Permit> {
+        if let Some(stage) = self.loading() {
+            let message = format!("the model is still loading ({stage})");
+            let error = ApiError::new(Kind::Engine(ErrorKind::ModelLoading), message);
+            return Err(ApiError { retry_after_s: Some(LOADING_RETRY_S), ..error });
+        }
+        Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
+            let message = format!("{} requests are open already", self.settings.requests_max);
+            ApiError::new(Kind::TooManyRequests, message)
+        })
+    }
+
+    /// The model that a request's `model` means.
+    pub fn model(&self, name: Option<&str>) -> Result<ModelInfo> {
+        models::resolve(name, self.engine.models())
+    }
+
+    /// What the settings bound in a request.
+    pub fn limits(&self) -> Limits {
+        Limits { choices_max: self.settings.choices_max, prompts_max: self.settings.prompts_max }
+    }
+
+    /// Silence after which a stream sends a comment.
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.settings.keep_alive_s)
+    }
+}
+
+/// Passes progress on and keeps the stage for `/health`.
+struct Staged<'a> {
+    state: &'a State,
+    inner: &'a dyn Progress,
+}
+
+impl Progress for Staged<'_> {
+    fn stage(&self, text: &str) {
+        self.state.set_loading(Some(text.to_owned()));
+        self.inner.stage(text);
+    }
+
+    fn start(&self, what: &str, bytes_total: u64) {
+        self.state.set_loading(Some(what.to_owned()));
+        self.inner.start(what, bytes_total);
+    }
+
+    fn advance(&self, bytes: u64) {
+        self.inner.advance(bytes);
+    }
+
+    fn finish(&self) {
+        self.inner.finish();
+    }
+}

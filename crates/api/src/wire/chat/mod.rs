@@ -1,0 +1,9 @@
+//! Chat completions on the wire: what a client asks and what it gets.
+//! `routes/chat` reads a [`Request`] and writes a [`Completion`] or a row of [`Chunk`]s.
+//! Invariant: streamed deltas joined are exactly the message of the answer in one piece.
+
+mod request;
+mod response;
+
+pub use request::{Asked, Request};
+pub use response::{Chunk, Chunks, Collector, Completion, Header};

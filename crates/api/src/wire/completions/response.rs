@@ -1,0 +1,207 @@
+//! Answers of `POST /v1/completions`: in one piece ([`Completion`]) or as a row of [`Chunk`]s.
+//! `routes/completions` feeds it text and ends of choices, in the order in which they come.
+//! Invariant: both forms carry the same object name, as OpenAI has it, and the same text.
+
+use engine::{FinishReason, TokenLogprobs};
+use serde::Serialize;
+
+use crate::wire::identifier;
+use crate::wire::logprobs::LegacyLogprobs;
+use crate::wire::usage::{Usage, finish_reason};
+
+const OBJECT: &str = "text_completion";
+
+/// What every chunk of one answer repeats.
+#[derive(Debug, Clone)]
+pub struct Header {
+    id: String,
+    created: u64,
+    model: String,
+    wants_logprobs: bool,
+    draws: u32,
+    choices: u32,
+}
+
+impl Header {
+    /// A new answer by `model` to `prompts` prompts, `draws` choices each.
+    pub fn new(model: &str, prompts: u32, draws: u32, wants_logprobs: bool) -> Self {
+        Self {
+            id: identifier::fresh("cmpl-"),
+            created: identifier::now_s(),
+            model: model.to_owned(),
+            wants_logprobs,
+            draws,
+            choices: prompts * draws,
+        }
+    }
+
+    /// Whether a choice is the first of its prompt.
+    fn is_first_draw(&self, index: u32) -> bool {
+        index.is_multiple_of(self.draws)
+    }
+
+    fn logprobs(&self) -> Vec<LegacyLogprobs> {
+        vec![LegacyLogprobs::default(); self.choices as usize]
+    }
+}
+
+/// An answer in one piece.
+#[derive(Debug, Serialize)]
+pub struct Completion {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: String,
+    system_fingerprint: &'static str,
+    choices: Vec<Choice>,
+    usage: Usage,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Choice {
+    text: String,
+    index: u32,
+    logprobs: Option<LegacyLogprobs>,
+    finish_reason: &'static str,
+}
+
+/// Gathers the pieces of all choices into one [`Completion`].
+#[derive(Debug)]
+pub struct Collector {
+    header: Header,
+    choices: Vec<Choice>,
+    logprobs: Vec<LegacyLogprobs>,
+    usage: Usage,
+}
+
+impl Collector {
+    /// For one answer.
+    pub fn new(header: Header) -> Self {
+        let choice = |index| Choice { text: String::new(), index, logprobs: None, finish_reason: "" };
+        let choices = (0..header.choices).map(choice).collect();
+        Self { choices, logprobs: header.logprobs(), usage: Usage::default(), header }
+    }
+
+    /// More text of a choice.
+    pub fn text(&mut self, index: u32, text: &str, logprobs: &[TokenLogprobs]) {
+        self.choices[index as usize].text.push_str(text);
+        self.logprobs[index as usize].extend(logprobs);
+    }
+
+    /// The end of a choice.
+    pub fn done(&mut self, index: u32, reason: FinishReason, usage: engine::Usage) {
+        self.choices[index as usize].finish_reason = finish_reason(reason);
+        self.usage.add(usage, self.header.is_first_draw(index));
+    }
+
+    /// The whole answer.
+    pub fn into_completion(mut self) -> Completion {
+        if self.header.wants_logprobs {
+            for (choice, logprobs) in self.choices.iter_mut().zip(self.logprobs) {
+                choice.logprobs = Some(logprobs);
+            }
+        }
+        Completion {
+            id: self.header.id,
+            object: OBJECT,
+            created: self.header.created,
+            model: self.header.model,
+            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
+            choices: self.choices,
+            usage: self.usage,
+        }
+    }
+}
+
+/// One event of a streamed answer.
+#[derive(Debug, Serialize)]
+pub struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    system_fingerprint: &'static str,
+    choices: Vec<ChunkChoice<'a>>,
+    /// Absent unless usage was asked for; then null in every chunk but the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Usage>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChunkChoice<'a> {
+    text: &'a str,
+    index: u32,
+    logprobs: Option<LegacyLogprobs>,
+    finish_reason: Option<&'static str>,
+}
+
+/// Writes the chunks of one answer and counts its usage.
+#[derive(Debug)]
+pub struct Chunks {
+    header: Header,
+    include_usage: bool,
+    logprobs: Vec<LegacyLogprobs>,
+    usage: Usage,
+}
+
+impl Chunks {
+    /// For one answer.
+    pub fn new(header: Header, include_usage: bool) -> Self {
+        Self { include_usage, logprobs: header.logprobs(), usage: Usage::default(), header }
+    }
+
+    fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
+        Chunk {
+            id: &self.header.id,
+            object: OBJECT,
+            created: self.header.created,
+            model: &self.header.model,
+            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
+            choices,
+            usage: self.include_usage.then_some(None),
+        }
+    }
+
+    /// More text.
+    pub fn text<'a>(&'a mut self, index: u32, text: &'a str, logprobs: &[TokenLogprobs]) -> Chunk<'a> {
+        let known = &mut self.logprobs[index as usize];
+        known.extend(logprobs);
+        let logprobs = known.take();
+        let logprobs = (self.header.wants_logprobs && !logprobs.is_empty()).then_some(logprobs);
+        self.chunk(vec![ChunkChoice { text, index, logprobs, finish_reason: None }])
+    }
+
+    /// The end of a choice.
+    pub fn done(&mut self, index: u32, reason: FinishReason, usage: engine::Usage) -> Chunk<'_> {
+        self.usage.add(usage, self.header.is_first_draw(index));
+        let finish_reason = Some(finish_reason(reason));
+        self.chunk(vec![ChunkChoice { text: "", index, logprobs: None, finish_reason }])
+    }
+
+    /// The last chunk, if it was asked for.
+    pub fn usage(&self) -> Option<Chunk<'_>> {
+        self.include_usage.then(|| Chunk { usage: Some(Some(self.usage)), ..self.chunk(Vec::new()) })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const USAGE: engine::Usage = engine::Usage { prompt_tokens: 5, cached_tokens: 0, completion_tokens: 2 };
+
+    #[test]
+    fn every_prompt_counts_once() {
+        let mut collector = Collector::new(Header::new("m", 2, 2, false));
+        for index in 0..4 {
+            collector.text(index, "x", &[]);
+            collector.done(index, FinishReason::Length, USAGE);
+        }
+        let value = serde_json::to_value(collector.into_completion()).unwrap();
+        assert_eq!(value["choices"][3], json!({"text": "x", "index": 3, "logprobs": null, "finish_reason": "length"}));
+        assert_eq!(value["usage"]["prompt_tokens"], 10);
+        assert_eq!(value["usage"]["completion_tokens"], 8);
+    }
+}

@@ -1,0 +1,124 @@
+//! Log probabilities in the two shapes that OpenAI has: one object per token (chat), and four parallel lists (completions).
+//! The responses of both dialects are built from it.
+//! Invariant: every number is finite, for JSON has no word for infinity.
+
+use engine::{TokenLogprob, TokenLogprobs};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// Stands for a probability of zero, as OpenAI writes it.
+const LOGPROB_MIN: f32 = -9999.0;
+
+fn finite(logprob: f32) -> f32 {
+    if logprob.is_finite() { logprob } else { LOGPROB_MIN }
+}
+
+fn text(token: &TokenLogprob) -> String {
+    String::from_utf8_lossy(&token.bytes).into_owned()
+}
+
+/// A token of a chat answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct ChatLogprob {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+    top_logprobs: Vec<TopLogprob>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct TopLogprob {
+    token: String,
+    logprob: f32,
+    bytes: Vec<u8>,
+}
+
+/// Tokens in chat's shape.
+pub fn chat_logprobs(tokens: &[TokenLogprobs]) -> impl Iterator<Item = ChatLogprob> {
+    tokens.iter().map(|TokenLogprobs { token, top }| ChatLogprob {
+        token: text(token),
+        logprob: finite(token.logprob),
+        bytes: token.bytes.clone(),
+        top_logprobs: top
+            .iter()
+            .map(|top| TopLogprob { token: text(top), logprob: finite(top.logprob), bytes: top.bytes.clone() })
+            .collect(),
+    })
+}
+
+/// Tokens in the shape of completions: parallel lists. The first token of an echoed prompt has no logprob: null.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LegacyLogprobs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<Option<f32>>,
+    top_logprobs: Vec<Option<Map<String, Value>>>,
+    text_offset: Vec<usize>,
+    #[serde(skip)]
+    offset: usize,
+}
+
+impl LegacyLogprobs {
+    /// Appends tokens. Offsets count characters of the choice's text, as OpenAI's do.
+    pub fn extend(&mut self, tokens: &[TokenLogprobs]) {
+        for TokenLogprobs { token, top } in tokens {
+            let name = text(token);
+            self.text_offset.push(self.offset);
+            self.offset += name.chars().count();
+            self.tokens.push(name);
+            let known = !token.logprob.is_nan();
+            self.token_logprobs.push(known.then(|| finite(token.logprob)));
+            self.top_logprobs.push(known.then(|| top_map(top)));
+        }
+    }
+
+    /// Whether no token is in it.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Hands out what is gathered; offsets go on from there.
+    pub fn take(&mut self) -> Self {
+        let offset = self.offset;
+        std::mem::replace(self, Self { offset, ..Self::default() })
+    }
+}
+
+/// Alternatives by text. Where two tokens read the same (halves of characters do), the likelier one stays.
+fn top_map(top: &[TokenLogprob]) -> Map<String, Value> {
+    let mut map = Map::with_capacity(top.len());
+    for token in top {
+        map.entry(text(token)).or_insert_with(|| finite(token.logprob).into());
+    }
+    map
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str, logprob: f32) -> TokenLogprob {
+        TokenLogprob { id: 1, bytes: text.as_bytes().to_vec(), logprob }
+    }
+
+    #[test]
+    fn no_number_is_infinite() {
+        let tokens = [TokenLogprobs { token: token("a", f32::NEG_INFINITY), top: vec![token("b", f32::NEG_INFINITY)] }];
+        let value = serde_json::to_value(chat_logprobs(&tokens).next().unwrap()).unwrap();
+        assert_eq!(value["logprob"], -9999.0);
+        assert_eq!(value["top_logprobs"][0]["logprob"], -9999.0);
+        assert_eq!(value["bytes"], serde_json::json!([97]));
+    }
+
+    #[test]
+    fn offsets_count_characters_and_go_on_over_a_take() {
+        let tokens = |text: &str, logprob: f32| [TokenLogprobs { token: token(text, logprob), top: vec![] }];
+        let mut logprobs = LegacyLogprobs::default();
+        logprobs.extend(&tokens("né", f32::NAN));
+        let first = logprobs.take();
+        logprobs.extend(&tokens("x", -1.0));
+        let second = logprobs.take();
+        assert_eq!((first.text_offset, first.token_logprobs), (vec![0], vec![None]));
+        assert_eq!((second.text_offset, second.token_logprobs), (vec![2], vec![Some(-1.0)]));
+    }
+}
