@@ -9,7 +9,7 @@ use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use engine::ops::ggml::GgmlType;
 
-use crate::toy::gguf::{GgufTensor, plain};
+use super::toy::gguf::{GgufTensor, plain};
 
 /// The tensor in the wanted type.
 pub(crate) fn quantized(tensor: &GgufTensor, wanted: GgmlType) -> (GgmlType, Vec<u8>) {

@@ -9,8 +9,8 @@ use engine::ops::ggml::GgmlType;
 use half::{bf16, f16};
 use serde_json::json;
 
-use crate::toy::gguf::{GgufTensor, Mix, plain};
-use crate::toy::{SplitMix64, Toy, fnv1a64_of};
+use super::toy::gguf::{GgufTensor, Mix, plain};
+use super::toy::{SplitMix64, Toy, fnv1a64_of};
 
 /// The shape that the benches call `name`: `135m` is SmolLM's smallest, `1.2b` is Llama 3.2's smallest.
 pub(crate) fn shape(name: &str) -> Option<Toy> {
