@@ -1,0 +1,130 @@
+"""Trains the starter chat model and exports it: `python models/training/chat/train.py --out models/starter/chat`.
+
+Who uses it: people who want to make the model anew; it runs on the GPU if there is one, else on the CPU.
+Everything is seeded; the length is given in tokens, or in minutes (`--minutes`) on a machine whose speed varies. A run
+that was stopped goes on from its last checkpoint.
+Invariant: only answers (and plain texts) carry loss; a held-out prompt never comes out of data.py.
+"""
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import data
+from export import write_gguf
+from model import Config, Llama
+from tokenizer import train_tokenizer
+
+FILE_NAME = "lampstand-starter-chat.Q8_0.gguf"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF")
+    parser.add_argument("--work", type=Path, default=Path("target/starter-chat"), help="folder for checkpoints")
+    parser.add_argument("--tokens", type=float, default=40e6, help="tokens to train on (padding included)")
+    parser.add_argument("--minutes", type=float, help="plan the schedule by minutes of training instead of tokens")
+    parser.add_argument("--batch-tokens", type=int, default=4096)
+    parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--no-compile", action="store_true", help="do without torch.compile (it needs a C++ compiler)")
+    parser.add_argument("--save-minutes", type=float, default=4)
+    return parser.parse_args()
+
+
+def optimizers(model: Llama) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for the embedding and the norms."""
+    matrices = [p for p in model.layers.parameters() if p.dim() == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [torch.optim.Muon(matrices, lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def learning_rate(progress: float, step: int, peak: float) -> float:
+    """Warm-up by steps, flat, then a cosine down to 2 % over the last 60 %."""
+    down = 1.0 if progress < 0.4 else 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.4) / 0.6)))
+    return peak * min(1.0, (step + 1) / 100) * down
+
+
+def save(path: Path, model: Llama, opts, state: dict, tokenizer: Tokenizer) -> None:
+    """Writes the checkpoint whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    torch.save({"config": model.config.as_dict(), "model": model.state_dict(), "optimizers": [o.state_dict() for o in opts],
+                "state": state, "tokenizer": tokenizer.to_str()}, partial)
+    partial.replace(path)
+
+
+def main() -> None:
+    """Trains to the planned end, then exports."""
+    args = arguments()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    checkpoint = args.work / "checkpoint.pt"
+    state = {"step": 0, "tokens": 0, "seconds": 0.0, "pool": 0}
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else None
+    if saved:
+        tokenizer, config = Tokenizer.from_str(saved["tokenizer"]), Config(**saved["config"])
+    else:
+        config = Config()
+        tokenizer = train_tokenizer(data.tokenizer_texts(args.seed), config.vocab_size)
+    model = Llama(config)
+    if saved:
+        model.load_state_dict(saved["model"])
+        state = saved["state"]
+    model.to(device)
+    opts = optimizers(model)
+    if saved:
+        for opt, old in zip(opts, saved["optimizers"], strict=True):
+            opt.load_state_dict(old)
+    hidden_states = model.hidden if args.no_compile else torch.compile(model.hidden, dynamic=True)
+    print(f"{sum(p.numel() for p in model.parameters())} parameters on {device}, from {state}", flush=True)
+
+    began, last_save, last_log = time.time() - state["seconds"], time.time(), time.time()
+    total = count = tokens_logged = 0.0
+    for pool, ids, labels in data.batches(args.seed, state["pool"], tokenizer, config.context, args.batch_tokens):
+        seconds = time.time() - began
+        progress = seconds / 60 / args.minutes if args.minutes else state["tokens"] / args.tokens
+        if progress >= 1:
+            break
+        ids, labels = torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            hidden = hidden_states(ids)
+            keep = labels >= 0
+            logits = model.logits(hidden[keep])
+        loss = F.cross_entropy(logits.float(), labels[keep])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        rate = learning_rate(progress, state["step"], args.lr)
+        for opt in opts:
+            for group in opt.param_groups:
+                group["lr"] = rate
+            opt.step()
+            opt.zero_grad(set_to_none=True)
+        state.update(step=state["step"] + 1, tokens=state["tokens"] + ids.numel(), seconds=seconds, pool=pool)
+        total, count, tokens_logged = total + loss.item(), count + 1, tokens_logged + ids.numel()
+        if state["step"] % 50 == 0:
+            now = time.time()
+            print(f"step {state['step']} tokens {state['tokens'] / 1e6:.2f}M progress {progress:.3f} loss {total / count:.4f} lr {rate:.2e} "
+                  f"{tokens_logged / (now - last_log):.0f} tok/s", flush=True)
+            total = count = tokens_logged = 0.0
+            last_log = now
+        if time.time() - last_save > args.save_minutes * 60:
+            save(checkpoint, model, opts, state, tokenizer)
+            last_save = time.time()
+    save(checkpoint, model, opts, state, tokenizer)
+    size = write_gguf(args.out / FILE_NAME, model, tokenizer)
+    print(f"wrote {args.out / FILE_NAME}, {size / 1e6:.2f} MB, {state}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
