@@ -30,4 +30,5 @@ pub use engine::{Engine, ModelSource};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
 pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
+pub use progress::Progress;
 pub use request::{GenerateRequest, Prompt, Sampling};

@@ -157,10 +157,9 @@ fn logit_bias(biases: BTreeMap<String, f32>) -> Result<Vec<(u32, f32)>> {
     }
     let mut list = Vec::with_capacity(biases.len());
     for (key, bias) in biases {
-        let id: u32 = key
-            .trim()
-            .parse()
-            .map_err(|_| ApiError::invalid("logit_bias", "the keys of `logit_bias` must be token ids, such as \"42\""))?;
+        let id: u32 = key.trim().parse().map_err(|_| {
+            ApiError::invalid("logit_bias", "the keys of `logit_bias` must be token ids, such as \"42\"")
+        })?;
         if !(-100.0..=100.0).contains(&bias) {
             let message = format!("`logit_bias` must lie between -100 and 100, but token {id} has {bias}");
             return Err(ApiError::invalid("logit_bias", message));
@@ -231,8 +230,22 @@ mod tests {
     #[test]
     fn null_is_the_same_as_absent() {
         let names = [
-            "model", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty",
-            "presence_penalty", "logit_bias", "seed", "stop", "max_tokens", "min_tokens", "ignore_eos", "n", "stream",
+            "model",
+            "temperature",
+            "top_p",
+            "top_k",
+            "min_p",
+            "repetition_penalty",
+            "frequency_penalty",
+            "presence_penalty",
+            "logit_bias",
+            "seed",
+            "stop",
+            "max_tokens",
+            "min_tokens",
+            "ignore_eos",
+            "n",
+            "stream",
             "stream_options",
         ];
         let nulls: Vec<String> = names.iter().map(|name| format!("\"{name}\": null")).collect();

@@ -102,23 +102,34 @@ unsafe fn products<L: Lanes, C: Codes, S: Scales, const M: usize>(
 ) -> [L::F; M] {
     // SAFETY: as for `strip`.
     unsafe {
-        let sum = |range: std::ops::Range<usize>, place: usize| -> [L::I; M] {
-            let mut sums: [L::I; M] = std::array::from_fn(|i| start::<L, C>(starts.add(place * M + i)));
-            for four in range {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = dot::<L, C>(*sum, weights[four], codes.add((four * M + i) * 4));
-                }
-            }
-            sums
-        };
         if S::HALVES {
-            let (first, second) = (sum(0..4, 1), sum(4..8, 2));
+            let first = sums::<L, C, M, 0, 4>(weights, codes, starts.add(M));
+            let second = sums::<L, C, M, 4, 8>(weights, codes, starts.add(2 * M));
             let (left, right) = (scale(0), scale(1));
             std::array::from_fn(|i| L::fma(L::float(second[i]), right, L::mul(L::float(first[i]), left)))
         } else {
-            let (all, scale) = (sum(0..8, 0), scale(0));
+            let (all, scale) = (sums::<L, C, M, 0, 8>(weights, codes, starts), scale(0));
             std::array::from_fn(|i| L::mul(L::float(all[i]), scale))
         }
+    }
+}
+
+/// The integer products of registers `FROM` to `TO` of a block.
+#[inline(always)]
+unsafe fn sums<L: Lanes, C: Codes, const M: usize, const FROM: usize, const TO: usize>(
+    weights: [L::B; 8],
+    codes: *const i8,
+    starts: *const i32,
+) -> [L::I; M] {
+    // SAFETY: as for `strip`.
+    unsafe {
+        let mut sums: [L::I; M] = std::array::from_fn(|i| start::<L, C>(starts.add(i)));
+        for four in FROM..TO {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = dot::<L, C>(*sum, weights[four], codes.add((four * M + i) * 4));
+            }
+        }
+        sums
     }
 }
 
