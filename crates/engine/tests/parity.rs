@@ -24,7 +24,7 @@ use engine::ops::pool::Pool;
 use engine::pipelines::TextModel;
 use engine::pipelines::text::TextPipeline;
 use engine::progress::Silent;
-use engine::weights::{self, Description, OpenModel, Weights};
+use engine::weights::{self, Description, OpenModel};
 use serde_json::Value;
 
 use temp_folder::TempFolder;
