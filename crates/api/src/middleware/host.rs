@@ -61,10 +61,27 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_own() {
-        for host in ["localhost", "LOCALHOST:5000", "127.0.0.1:5000", "127.0.0.1", "[::1]:5000", "[::1]", "a.localhost", "127.1.2.3"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:5000",
+            "127.0.0.1:5000",
+            "127.0.0.1",
+            "[::1]:5000",
+            "[::1]",
+            "a.localhost",
+            "127.1.2.3",
+        ] {
             assert!(is_own(host, &[]), "{host}");
         }
-        for host in ["evil.example", "evil.example:5000", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "", "[::2]:1"] {
+        for host in [
+            "evil.example",
+            "evil.example:5000",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "10.0.0.1",
+            "",
+            "[::2]:1",
+        ] {
             assert!(!is_own(host, &[]), "{host}");
         }
         assert!(is_own("Proxy.example:80", &["proxy.example".into()]));

@@ -7,9 +7,9 @@ pub mod key;
 pub mod log;
 
 use actix_web::Error;
+use actix_web::ResponseError;
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::ResponseError;
 
 use crate::error::ApiError;
 

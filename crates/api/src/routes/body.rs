@@ -31,9 +31,8 @@ impl FromRequest for Body {
             }
             let mut body = BytesMut::new();
             while let Some(chunk) = payload.next().await {
-                let chunk = chunk.map_err(|error| {
-                    ApiError::new(Kind::Malformed, format!("the body could not be read: {error}"))
-                })?;
+                let chunk = chunk
+                    .map_err(|error| ApiError::new(Kind::Malformed, format!("the body could not be read: {error}")))?;
                 if (body.len() + chunk.len()) as u64 > limit {
                     return Err(too_large(limit));
                 }

@@ -40,12 +40,7 @@ pub const TABLE: &[Row] = &[
         summary: "Continue a text, whole or as a stream",
         handler: |route| route.to(completions::create),
     },
-    Row {
-        method: "GET",
-        path: "/v1/models",
-        summary: "List the models",
-        handler: |route| route.to(models::list),
-    },
+    Row { method: "GET", path: "/v1/models", summary: "List the models", handler: |route| route.to(models::list) },
     Row {
         method: "GET",
         path: "/v1/models/{id}",

@@ -8,8 +8,18 @@ use crate::error::{ApiError, Kind, Result};
 
 /// Beginnings of the names that OpenAI's clients have built in; they reach the loaded chat model.
 const BUILT_IN: [&str; 12] = [
-    "gpt-", "chatgpt-", "o1", "o3", "o4", "codex-", "ft:gpt-", "text-davinci-", "code-davinci-", "davinci-002",
-    "babbage-002", "text-curie-",
+    "gpt-",
+    "chatgpt-",
+    "o1",
+    "o3",
+    "o4",
+    "codex-",
+    "ft:gpt-",
+    "text-davinci-",
+    "code-davinci-",
+    "davinci-002",
+    "babbage-002",
+    "text-curie-",
 ];
 
 /// The model that `name` means; no name means the first one.

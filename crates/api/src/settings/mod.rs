@@ -240,7 +240,8 @@ impl Layer {
 
     /// Reads YAML; `origin` names it in errors, which also name key and line.
     pub fn from_yaml(text: &str, origin: &str) -> Result<Self, String> {
-        let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))?;
+        let value: serde_yaml_ng::Value =
+            serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))?;
         let mapping = match value {
             serde_yaml_ng::Value::Null => return Ok(Self::default()),
             serde_yaml_ng::Value::Mapping(mapping) => mapping,

@@ -33,7 +33,11 @@ fn an_unknown_key_names_the_nearest_and_its_line() {
 
 #[test]
 fn a_wrong_type_names_key_and_line() {
-    for (yaml, key) in [("listen: true\napi_port: many\n", "api_port"), ("\nkv_cache: big\n", "kv_cache"), ("\napi_port: 70000", "api_port")] {
+    for (yaml, key) in [
+        ("listen: true\napi_port: many\n", "api_port"),
+        ("\nkv_cache: big\n", "kv_cache"),
+        ("\napi_port: 70000", "api_port"),
+    ] {
         let error = resolve(Layer::default(), yaml, &[]).unwrap_err();
         assert!(error.contains(key) && error.contains("line 2"), "{error}");
     }

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 /// A number of bytes, written as `4096`, `512K`, `16M`, `2G` or `1T`; the letters count by 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_every_spelling() {
-        for (text, bytes) in [("0", 0), ("4096", 4096), ("512k", 512 << 10), ("2G", 2 << 30), ("2 GiB", 2 << 30), ("1TB", 1 << 40)] {
+        for (text, bytes) in
+            [("0", 0), ("4096", 4096), ("512k", 512 << 10), ("2G", 2 << 30), ("2 GiB", 2 << 30), ("1TB", 1 << 40)]
+        {
             assert_eq!(text.parse::<ByteSize>().unwrap(), ByteSize(bytes), "{text}");
         }
         for text in ["", "G", "-1", "1.5G", "2X", "99999999999999T"] {

@@ -316,7 +316,10 @@ mod tests {
             (r#"{"messages": [{"role": "pope", "content": "hi"}]}"#, "messages[0].role"),
             (r#"{"messages": [{"role": "user"}]}"#, "messages[0].content"),
             (r#"{"messages": [{"role": "user", "content": 3}]}"#, "messages[0].content"),
-            (r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]}"#, "messages[0].content[0].text"),
+            (
+                r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]}"#,
+                "messages[0].content[0].text",
+            ),
             (r#"{"messages": [{"role": "user", "content": [{"type": "text"}]}]}"#, "messages[0].content[0].text"),
             (
                 r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#,

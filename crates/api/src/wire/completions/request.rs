@@ -37,7 +37,10 @@ impl Request {
         let mut options = parse::<Options>(body)?.into_asked(limits)?;
         let request: Self = parse(body)?;
         if request.suffix.is_some_and(|text| !text.is_empty()) {
-            return Err(ApiError::unsupported("suffix", "`suffix` is not supported: text can be continued, not filled in"));
+            return Err(ApiError::unsupported(
+                "suffix",
+                "`suffix` is not supported: text can be continued, not filled in",
+            ));
         }
         if request.best_of.is_some_and(|count| count != options.choices) {
             return Err(ApiError::unsupported("best_of", "`best_of` must equal `n`: every draw is handed out"));
@@ -86,7 +89,10 @@ fn token_ids(list: Vec<Value>, path: &str) -> Result<Prompt> {
 }
 
 fn wrong_shape(param: String) -> ApiError {
-    ApiError::invalid(param, "`prompt` must be a string, a list of strings, a list of token ids, or a list of such lists")
+    ApiError::invalid(
+        param,
+        "`prompt` must be a string, a list of strings, a list of token ids, or a list of such lists",
+    )
 }
 
 #[cfg(test)]
