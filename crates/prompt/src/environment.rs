@@ -7,6 +7,7 @@
 
 use std::fmt::Write;
 
+use minijinja::formatting::FormatStyle;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State};
@@ -14,6 +15,7 @@ use minijinja_contrib::pycompat;
 
 use crate::bounds::{self, BoundedText, INDENT_MAX, Stop, TEXT_BYTES_MAX};
 use crate::json::{self, Layout};
+use crate::methods;
 
 /// An engine without templates.
 pub(crate) fn new() -> Environment<'static> {
@@ -49,14 +51,26 @@ pub(crate) fn new() -> Environment<'static> {
         let text = bounds::print(state, text)?;
         replace(state, &text, from, to, count)
     });
-    environment.add_filter("format", |state: &mut State, format: &Value, arguments: Rest<Value>| {
-        let format = format.as_str().ok_or_else(|| invalid("only a string can be a format"))?;
-        check_format(format, &arguments)?;
-        let text = minijinja::formatting::format(minijinja::formatting::FormatStyle::Printf, format, &arguments)?;
-        bounds::charge(state, text.len())?;
-        Ok(Value::from(text))
+    environment.add_filter("format", |state: &mut State, format: &str, arguments: Rest<Value>| {
+        fill(state, format, &arguments)
+    });
+    environment.add_filter(PERCENT, |state: &mut State, format: &str, argument: &Value| {
+        let arguments = match argument.is_tuple() {
+            true => argument.try_iter()?.collect(),
+            false => vec![argument.clone()],
+        };
+        fill(state, format, &arguments)
     });
     environment.add_filter("indent", indent);
+    environment.add_filter("int", |value: &Value, default: Option<i64>| to_integer(value, default.unwrap_or(0)));
+    environment.add_filter("float", |value: &Value, default: Option<f64>| to_float(value).or(default).unwrap_or(0.0));
+    // To Python a text and a map are sequences too: they have a length and items.
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    // Python cannot iterate over `None`, and templates ask so before they do.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_filter(LIMITED, |state: &mut State, value: &Value| {
         bounds::charge_value(state, value)?;
         Ok::<Value, Error>(value.clone())
@@ -79,9 +93,30 @@ pub(crate) fn new() -> Environment<'static> {
 pub(crate) const LIMITED: &str = "__limited";
 /// Name of the filter that [`crate::guard`] puts on what `*` multiplies.
 pub(crate) const FACTOR: &str = "__factor";
+/// Name of the filter that [`crate::quirks`] writes for `%` behind a text.
+pub(crate) const PERCENT: &str = "__percent";
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidOperation, message)
+}
+
+/// `int(value)`, or the default where Python's would raise.
+fn to_integer(value: &Value, default: i64) -> Value {
+    if value.is_integer() {
+        return value.clone();
+    }
+    let text = value.as_str().map(str::trim);
+    if let Some(integer) = text.and_then(|text| text.parse::<i64>().ok()) {
+        return Value::from(integer);
+    }
+    Value::from(to_float(value).map_or(default, |number| number as i64))
+}
+
+fn to_float(value: &Value) -> Option<f64> {
+    match value.as_str() {
+        Some(text) => text.trim().parse().ok(),
+        None => f64::try_from(value.clone()).ok(),
+    }
 }
 
 fn raise_exception(state: &mut State, message: &Value) -> Result<Value, Error> {
@@ -200,6 +235,14 @@ fn indent(state: &mut State, text: &str, positional: Rest<Value>, kwargs: Kwargs
     Ok(Value::from(out))
 }
 
+/// Fills a format of the old style, `"%s"`.
+fn fill(state: &mut State, format: &str, arguments: &[Value]) -> Result<Value, Error> {
+    check_format(format, arguments)?;
+    let text = minijinja::formatting::format(FormatStyle::Printf, format, arguments)?;
+    bounds::charge(state, text.len())?;
+    Ok(Value::from(text))
+}
+
 /// Refuses formats that pad: a width of more than four digits, or one taken from the arguments.
 fn check_format(format: &str, arguments: &[Value]) -> Result<(), Error> {
     let mut digits = 0;
@@ -221,6 +264,9 @@ fn check_format(format: &str, arguments: &[Value]) -> Result<(), Error> {
 
 /// Python's methods of strings, lists and maps; those which can make long text are bounded.
 fn call_method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+    if let Some(outcome) = methods::call(value, method, arguments) {
+        return outcome;
+    }
     match (value.as_str(), method) {
         (Some(text), "replace") => {
             let (from, to, count): (&str, &str, Option<i64>) = from_args(arguments)?;

@@ -28,7 +28,7 @@ pub(crate) fn shape(template: &Template) -> ValueShape {
     ValueShape {
         developer_role: says("developer"),
         content_parts: takes_parts(template),
-        null_content: asks_for_null(source),
+        null_content: asks_for_null(source) && takes_null(template),
         object_arguments: takes_object_arguments(template),
     }
 }
@@ -46,6 +46,10 @@ fn takes_parts(template: &Template) -> bool {
 fn asks_for_null(source: &str) -> bool {
     ["content", "content']", "content\"]", "content')", "content\")"].iter().any(|name| {
         source.match_indices(name).any(|(at, _)| {
+            // `reasoning_content` is another thing.
+            if source[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+                return false;
+            }
             let rest = source[at + name.len()..].trim_start();
             ["is none", "is not none", "is None", "is not None", "== none", "!= none"]
                 .iter()
@@ -54,22 +58,30 @@ fn asks_for_null(source: &str) -> bool {
     })
 }
 
+/// True if a call without content comes out, and without a printed `None`.
+fn takes_null(template: &Template) -> bool {
+    let with_null = render(template, &tool_dialogue(json!({ARGUMENT: 1})));
+    with_null.is_some_and(|text| !text.contains("None"))
+}
+
 /// False if a map of arguments fails or comes out as Python prints it, while JSON text comes out well.
 fn takes_object_arguments(template: &Template) -> bool {
-    let dialogue = |arguments: Json| {
-        [
-            json!({"role": "user", "content": USER_TEXT}),
-            json!({"role": "assistant", "content": null, "tool_calls": [
-                {"id": "probe0001", "type": "function", "function": {"name": "probe", "arguments": arguments}}]}),
-            json!({"role": "tool", "content": "1", "name": "probe", "tool_call_id": "probe0001"}),
-        ]
-    };
-    let as_map = render(template, &dialogue(json!({ARGUMENT: 1})));
+    let as_map = render(template, &tool_dialogue(json!({ARGUMENT: 1})));
     if as_map.is_some_and(|text| text.contains(ARGUMENT) && !text.contains(&format!("'{ARGUMENT}'"))) {
         return true;
     }
     let as_text = format!("{{\"{ARGUMENT}\": 1}}");
-    !render(template, &dialogue(json!(as_text))).is_some_and(|text| text.contains(&as_text))
+    !render(template, &tool_dialogue(json!(as_text))).is_some_and(|text| text.contains(&as_text))
+}
+
+/// A question, a call without content, and its result.
+fn tool_dialogue(arguments: Json) -> [Json; 3] {
+    [
+        json!({"role": "user", "content": USER_TEXT}),
+        json!({"role": "assistant", "content": null, "tool_calls": [
+            {"id": "probe0001", "type": "function", "function": {"name": "probe", "arguments": arguments}}]}),
+        json!({"role": "tool", "content": "1", "name": "probe", "tool_call_id": "probe0001"}),
+    ]
 }
 
 /// The strings that close an assistant's turn and open the next user's; see [`Template::turn_end`].
@@ -88,9 +100,7 @@ pub(crate) fn turn_end(template: &Template) -> Vec<String> {
     };
     let Some(gap) = between(ASSISTANT_TEXT, NEXT_USER_TEXT) else { return Vec::new() };
     let tail = text.split_once(LAST_ASSISTANT_TEXT).map_or("", |(_, tail)| tail);
-    let close_length = gap.bytes().zip(tail.bytes()).take_while(|(one, other)| one == other).count();
-    let close_length = (0..=close_length).rev().find(|&at| gap.is_char_boundary(at)).unwrap_or(0);
-    let (close, open) = gap.split_at(close_length);
+    let (close, open) = gap.split_at(close_length(gap, tail));
     let mut ends = Vec::new();
     if !close.trim().is_empty() {
         ends.push(close.trim().to_owned());
@@ -102,4 +112,24 @@ pub(crate) fn turn_end(template: &Template) -> Vec<String> {
         ends.push(if starts_line { format!("\n{open_text}") } else { open_text.to_owned() });
     }
     ends
+}
+
+/// How much of the gap between two turns closes the first of them: what also follows the very last turn, in whole marks.
+fn close_length(gap: &str, tail: &str) -> usize {
+    let common =
+        gap.chars().zip(tail.chars()).take_while(|(one, other)| one == other).map(|(one, _)| one.len_utf8()).sum();
+    let close = &gap[..common];
+    // A mark such as `<|end|>` that is common by half belongs to the other side as a whole.
+    let whole = match close.rfind('<') {
+        Some(at) if !close[at..].contains('>') => at,
+        _ => common,
+    };
+    if !close[..whole].trim().is_empty() || !gap.starts_with('<') {
+        return whole;
+    }
+    // The last turn ends differently: then the first of several marks closes a turn.
+    match gap.find('>').map(|at| at + 1) {
+        Some(end) if !gap[end..].trim().is_empty() => end,
+        _ => whole,
+    }
 }
