@@ -63,7 +63,7 @@ fn load_beside(state: Data<State>, address: SocketAddr) -> oneshot::Receiver<Res
     std::thread::spawn(move || {
         let display = Display::new();
         let source = state.settings.model_source();
-        tracing::info!("listening at http://{address}, loading {}", source.path);
+        tracing::debug!("listening at http://{address}, loading {}", source.path);
         match state.load(source, &display) {
             Ok(info) => {
                 display.clear();
@@ -137,7 +137,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 fn log_to_stderr(verbose: bool) {
-    let filter = if verbose { "info,api=debug,engine=debug,prompt=debug" } else { "info,actix_server=warn" };
+    let filter = if verbose { "info,actix_server=warn,api=debug,engine=debug,prompt=debug" } else { "info,actix_server=warn" };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
