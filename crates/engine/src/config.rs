@@ -13,6 +13,8 @@ pub struct EngineConfig {
     pub parallel: usize,
     /// Bytes for keys and values; none takes a share of free memory.
     pub kv_bytes: Option<u64>,
+    /// How keys and values are stored.
+    pub kv_type: KvType,
     /// Threads for arithmetic; none takes the machine's cores.
     pub threads: Option<usize>,
     /// Stay on the CPU even where a GPU is there.
@@ -29,6 +31,26 @@ pub struct EngineConfig {
     pub prefix_cache: bool,
     /// How models are fetched from a hub.
     pub hub: HubConfig,
+}
+
+/// How keys and values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KvType {
+    /// Half precision: half the memory and traffic.
+    #[default]
+    F16,
+    /// Single precision.
+    F32,
+}
+
+impl KvType {
+    /// Bytes per number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
 }
 
 /// How models are fetched from a hub.
@@ -50,6 +72,7 @@ impl Default for EngineConfig {
             context_tokens: None,
             parallel: 32,
             kv_bytes: None,
+            kv_type: KvType::F16,
             threads: None,
             cpu: false,
             queue_requests_max: 256,

@@ -1,193 +1,190 @@
-//! Stand-in for the door: answers with the prompt's own words, so that the floors above can be tested.
-//! Invariant: keeps the door's signatures; everything else here goes when the real door comes.
+//! The door: everything that can be asked of the engine, in plain values.
+//! The `api` crate and the benches call it; nothing else of the engine is needed to serve.
+//! Invariant: a request is checked whole before it queues; what queues cannot be wrong any more.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Instant;
 
+use tokio::sync::mpsc;
+
+use crate::catalog::{Catalog, Loaded};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generation::Generation;
-use crate::output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
+use crate::output::{ModelInfo, Stats};
 use crate::progress::Progress;
-use crate::request::{GenerateRequest, Prompt};
+use crate::request::{GenerateRequest, Prompt, Sampling};
+use crate::sampling::TOP_LOGPROBS_MAX;
+use crate::scheduler::sequence::{EVENTS_MAX, Submission};
 
-/// Where a model is and how it is called.
-#[derive(Debug, Clone)]
-pub struct ModelSource {
-    /// Name to serve it under.
-    pub name: String,
-    /// What was asked for: a folder, a `.gguf` file, a hub id, a name under `model_dir`.
-    pub path: String,
-    /// Folder of models.
-    pub model_dir: PathBuf,
-}
+pub use crate::catalog::ModelSource;
 
-/// The engine.
+/// The engine. Clones share one.
 #[derive(Clone)]
-pub struct Engine(Arc<Inner>);
-
-struct Inner {
-    config: EngineConfig,
-    models: Mutex<Vec<ModelInfo>>,
-    running: AtomicU64,
-    finished: AtomicU64,
-    cancelled: AtomicU64,
+pub struct Engine {
+    catalog: Arc<Catalog>,
 }
 
 impl Engine {
-    /// An engine without a model.
-    pub fn new(config: EngineConfig) -> Result<Engine> {
-        Ok(Engine(Arc::new(Inner {
-            config,
-            models: Mutex::default(),
-            running: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            cancelled: AtomicU64::new(0),
-        })))
+    /// An engine without models.
+    ///
+    /// # Errors
+    /// `Internal` if its threads cannot be started.
+    pub fn new(config: EngineConfig) -> Result<Self> {
+        Ok(Self { catalog: Arc::new(Catalog::new(config)?) })
     }
 
-    /// Loads a model; blocks.
+    /// Loads a model, fetching it first if it must; blocks until it is ready.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, `ModelUnreadable` or `OutOfMemory`, in words for whoever named the model.
     pub fn load(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo> {
-        progress.stage("reading");
-        let found = [PathBuf::from(&source.path), source.model_dir.join(&source.path)].iter().any(|p| p.exists());
-        if !found && source.path != "starter/chat" {
-            return Err(Error::unreadable(format!("no model at {}", source.path)));
-        }
-        let info = ModelInfo {
-            name: source.name,
-            family: "echo".into(),
-            quantization: "F32".into(),
-            context_tokens: self.0.config.context_tokens.unwrap_or(2048),
-            parameters: 0,
-            vocabulary: 256,
-            weight_bytes: 0,
-            kv_bytes: 0,
-            device: "cpu".into(),
-            chat_template: None,
-            bos_token: None,
-            eos_token: None,
-            loaded_at_s: 1,
-        };
-        self.0.models.lock().expect("not poisoned").push(info.clone());
-        Ok(info)
+        self.catalog.load(&source, progress)
     }
 
-    /// The loaded models.
+    /// Unloads a model; those who wait for it are told.
+    ///
+    /// # Errors
+    /// `ModelNotFound`.
+    pub fn unload(&self, name: &str) -> Result<()> {
+        self.catalog.unload(name)
+    }
+
+    /// The loaded models, in order of loading.
     pub fn models(&self) -> Vec<ModelInfo> {
-        self.0.models.lock().expect("not poisoned").clone()
+        self.catalog.models().iter().map(|loaded| loaded.info.clone()).collect()
     }
 
-    /// One of them.
+    /// A loaded model.
+    ///
+    /// # Errors
+    /// `ModelNotFound`.
     pub fn model(&self, name: &str) -> Result<ModelInfo> {
-        self.models()
-            .into_iter()
-            .find(|m| m.name == name)
-            .ok_or_else(|| Error::new(ErrorKind::ModelNotFound, format!("no model `{name}`")))
+        Ok(self.catalog.get(name)?.info.clone())
     }
 
-    /// Text to ids.
-    pub fn tokenize(&self, _model: &str, text: &str, _add_special: bool) -> Result<Vec<u32>> {
-        Ok(text.bytes().map(u32::from).collect())
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, or the tokenizer's.
+    pub fn tokenize(&self, model: &str, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        self.catalog.get(model)?.tokenizer.encode(text, add_special)
     }
 
-    /// Starts a generation.
+    /// The text of tokens, special ones by name.
+    ///
+    /// # Errors
+    /// `ModelNotFound`, or `InvalidRequest` for an id beyond the vocabulary.
+    pub fn detokenize(&self, model: &str, ids: &[u32]) -> Result<String> {
+        self.catalog.get(model)?.tokenizer.decode(ids, false)
+    }
+
+    /// Checks and queues a request. Tokenizing a long prompt takes milliseconds, so call it where that may block.
+    ///
+    /// # Errors
+    /// `InvalidRequest` or `ContextLengthExceeded` naming the field, `ModelNotFound`, `Overloaded`.
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation> {
-        let info = self.model(&request.model)?;
-        let ids: Vec<u32> = match &request.prompt {
-            Prompt::Text { text, .. } => text.split_whitespace().map(|w| w.len() as u32 % 256).collect(),
-            Prompt::Tokens(ids) => ids.clone(),
-        };
-        if ids.iter().any(|id| *id >= info.vocabulary) {
-            return Err(Error::invalid("prompt", "a token id lies outside the vocabulary"));
-        }
-        if request.sampling.logit_bias.iter().any(|(id, _)| *id >= info.vocabulary) {
-            return Err(Error::invalid("logit_bias", "a token id lies outside the vocabulary"));
-        }
-        let prompt_tokens = ids.len() as u32;
-        let wanted = request.max_tokens.unwrap_or(1);
-        if u64::from(prompt_tokens) + u64::from(wanted) > u64::from(info.context_tokens) {
-            return Err(Error::new(
-                ErrorKind::ContextLengthExceeded,
-                format!(
-                    "the context is {} tokens; {prompt_tokens} in the prompt and {wanted} to write",
-                    info.context_tokens
-                ),
-            ));
-        }
-        let places = (self.0.config.parallel + self.0.config.queue_requests_max) as u64;
-        if self.0.running.fetch_add(1, Ordering::SeqCst) >= places {
-            self.0.running.fetch_sub(1, Ordering::SeqCst);
-            return Err(Error::overloaded("the queue is full", 1));
-        }
-        let limit = request.max_tokens.unwrap_or(info.context_tokens - prompt_tokens);
-        let (sender, receiver) = tokio::sync::mpsc::channel(4);
-        let inner = self.0.clone();
-        std::thread::spawn(move || {
-            let gone = inner.clone().answer(&request, &ids, limit, &sender).is_none();
-            let counter = if gone { &inner.cancelled } else { &inner.finished };
-            counter.fetch_add(1, Ordering::SeqCst);
-            inner.running.fetch_sub(1, Ordering::SeqCst);
-        });
-        Ok(Generation { receiver, model: info.name, prompt_tokens })
+        let loaded = self.catalog.get(&request.model)?;
+        check_sampling(&request.sampling, &loaded)?;
+        let tokens = prompt_tokens(&request.prompt, &loaded)?;
+        let max_tokens = room_for_answer(tokens.len(), request.max_tokens, &loaded)?;
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let satisfied = Arc::default();
+        let generation =
+            Generation::new(receiver, loaded.tokenizer.clone(), &request.stop, Arc::clone(&satisfied), &tokens);
+        let timeout = request.timeout.or(self.catalog.config().timeout);
+        let bounded = |top: Option<u8>| top.map(|top| top.min(TOP_LOGPROBS_MAX as u8));
+        loaded.queue.push(Submission {
+            tokens,
+            sampling: request.sampling,
+            seed: RandomState::new().build_hasher().finish(),
+            max_tokens,
+            min_tokens: request.min_tokens as usize,
+            end_tokens: if request.ignore_eos { Arc::from([]) } else { Arc::from(loaded.tokenizer.eos_ids()) },
+            logprobs: bounded(request.logprobs),
+            prompt_logprobs: bounded(request.prompt_logprobs),
+            deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            satisfied,
+            events,
+        })?;
+        Ok(generation)
     }
 
-    /// Counters.
+    /// Counters and gauges over all models.
     pub fn stats(&self) -> Stats {
-        Stats {
-            running: self.0.running.load(Ordering::SeqCst),
-            finished: self.0.finished.load(Ordering::SeqCst),
-            cancelled: self.0.cancelled.load(Ordering::SeqCst),
-            ..Stats::default()
-        }
+        self.catalog.stats()
     }
 
-    /// Ends everything.
-    pub fn stop(&self) {}
+    /// Unloads everything; those under way are told. Returns when all threads have ended.
+    pub fn stop(&self) {
+        self.catalog.stop();
+    }
 }
 
-type Sender = tokio::sync::mpsc::Sender<Result<Event>>;
-
-impl Inner {
-    fn answer(self: Arc<Self>, request: &GenerateRequest, ids: &[u32], limit: u32, sender: &Sender) -> Option<()> {
-        let logprob = |text: &str, top: u8| TokenLogprobs {
-            token: TokenLogprob { id: 1, bytes: text.as_bytes().to_vec(), logprob: -0.5 },
-            top: vec![TokenLogprob { id: 1, bytes: text.as_bytes().to_vec(), logprob: -0.5 }; top.into()],
-        };
-        if let Some(top) = request.prompt_logprobs {
-            let list = ids.iter().map(|_| logprob("p", top)).collect();
-            sender.blocking_send(Ok(Event::Prompt(list))).ok()?;
-        }
-        let text = match &request.prompt {
-            Prompt::Text { text, .. } => text.clone(),
-            Prompt::Tokens(ids) => ids.iter().map(|id| format!("{id} ")).collect(),
-        };
-        let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
-        let (mut whole, mut spent, mut reason) = (String::new(), 0, FinishReason::Length);
-        while spent < limit {
-            if !request.ignore_eos && spent as usize >= words.len() && spent >= request.min_tokens {
-                reason = FinishReason::Stop;
-                break;
-            }
-            let word = words.get(spent as usize % words.len().max(1)).unwrap_or(&"silence");
-            let piece = format!("{}{word}", if spent == 0 { "" } else { " " });
-            spent += 1;
-            whole.push_str(&piece);
-            let cut = request.stop.iter().filter_map(|stop| whole.find(stop.as_str())).min();
-            let text = match cut {
-                Some(at) => piece[..piece.len().saturating_sub(whole.len() - at)].to_owned(),
-                None => piece,
-            };
-            let logprobs = request.logprobs.map(|top| vec![logprob(&text, top)]).unwrap_or_default();
-            sender.blocking_send(Ok(Event::Piece { text, logprobs })).ok()?;
-            if cut.is_some() {
-                reason = FinishReason::Stop;
-                break;
-            }
-            std::thread::sleep(Duration::from_micros(300));
-        }
-        let usage = Usage { prompt_tokens: ids.len() as u32, cached_tokens: 0, completion_tokens: spent };
-        sender.blocking_send(Ok(Event::Done { reason, usage })).ok()
+/// The prompt's ids, at least one.
+fn prompt_tokens(prompt: &Prompt, loaded: &Loaded) -> Result<Vec<u32>> {
+    let tokenizer = &loaded.tokenizer;
+    let mut tokens = match prompt {
+        Prompt::Text { text, add_special } => tokenizer.encode(text, *add_special)?,
+        Prompt::Tokens(tokens) => tokens.clone(),
+    };
+    if let Some(id) = tokens.iter().find(|&&id| id as usize >= tokenizer.vocabulary_len()) {
+        let count = tokenizer.vocabulary_len();
+        return Err(Error::invalid("prompt", format!("token {id} is not in the model's vocabulary of {count}")));
     }
+    if tokens.is_empty() {
+        // An empty prompt asks for a text from its very beginning, which the begin or end token stands for.
+        let start = tokenizer.bos_id().or_else(|| tokenizer.eos_ids().first().copied());
+        tokens.push(start.ok_or_else(|| Error::invalid("prompt", "the prompt is empty"))?);
+    }
+    Ok(tokens)
+}
+
+/// How many new tokens fit behind the prompt.
+fn room_for_answer(prompt: usize, max_tokens: Option<u32>, loaded: &Loaded) -> Result<usize> {
+    let context = loaded.info.context_tokens as usize;
+    let room = context.saturating_sub(prompt);
+    let wanted = max_tokens.map_or(room.max(1), |max| max as usize);
+    if wanted <= room {
+        return Ok(wanted);
+    }
+    let asked = match max_tokens {
+        Some(max) => format!(" and up to {max} tokens were asked for, {} together", prompt + max as usize),
+        None => String::new(),
+    };
+    Err(Error {
+        param: Some("messages"),
+        ..Error::new(
+            ErrorKind::ContextLengthExceeded,
+            format!("the model's context is {context} tokens; the prompt has {prompt}{asked}"),
+        )
+    })
+}
+
+fn check_sampling(sampling: &Sampling, loaded: &Loaded) -> Result<()> {
+    let vocabulary = loaded.tokenizer.vocabulary_len();
+    let ranges = [
+        ("temperature", sampling.temperature, 0.0, f32::MAX),
+        ("top_p", sampling.top_p, 0.0, 1.0),
+        ("min_p", sampling.min_p, 0.0, 1.0),
+        ("repetition_penalty", sampling.repetition_penalty, f32::MIN_POSITIVE, f32::MAX),
+        ("frequency_penalty", sampling.frequency_penalty, -1e6, 1e6),
+        ("presence_penalty", sampling.presence_penalty, -1e6, 1e6),
+    ];
+    for (name, value, least, most) in ranges {
+        if !(value >= least && value <= most) {
+            return Err(Error::invalid(name, format!("{name} is {value}, not between {least} and {most}")));
+        }
+    }
+    for &(id, bias) in &sampling.logit_bias {
+        if id as usize >= vocabulary {
+            let message = format!("token {id} is not in the model's vocabulary of {vocabulary}");
+            return Err(Error::invalid("logit_bias", message));
+        }
+        if !bias.is_finite() {
+            return Err(Error::invalid("logit_bias", format!("the bias of token {id} is not a number")));
+        }
+    }
+    Ok(())
 }

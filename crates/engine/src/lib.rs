@@ -2,23 +2,31 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine, generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
-//! tokens, ops, device | request, output, config, error.
+//! engine | generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
+//! tokens, ops, device | request, output, progress, config, error.
 
+pub mod batch;
+pub mod catalog;
 pub mod config;
+pub mod decoder;
+pub mod device;
 pub mod engine;
 pub mod error;
+pub mod families;
 pub mod generation;
+pub mod kv;
 pub mod ops;
 pub mod output;
+pub mod pipelines;
 pub mod progress;
 pub mod request;
 pub mod sampling;
+pub mod scheduler;
 pub mod tokens;
 pub mod weights;
 
-pub use crate::engine::{Engine, ModelSource};
-pub use config::{EngineConfig, HubConfig};
+pub use config::{EngineConfig, HubConfig, KvType};
+pub use engine::{Engine, ModelSource};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
 pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};

@@ -123,3 +123,23 @@ pub struct Stats {
     /// Blocks that no sequence holds.
     pub blocks_free: u64,
 }
+
+impl Stats {
+    /// Both together, field by field.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            queued: self.queued + other.queued,
+            running: self.running + other.running,
+            finished: self.finished + other.finished,
+            cancelled: self.cancelled + other.cancelled,
+            failed: self.failed + other.failed,
+            preempted: self.preempted + other.preempted,
+            prompt_tokens: self.prompt_tokens + other.prompt_tokens,
+            cached_tokens: self.cached_tokens + other.cached_tokens,
+            generated_tokens: self.generated_tokens + other.generated_tokens,
+            steps: self.steps + other.steps,
+            blocks_total: self.blocks_total + other.blocks_total,
+            blocks_free: self.blocks_free + other.blocks_free,
+        }
+    }
+}

@@ -1,15 +1,26 @@
-//! What a long piece of work says about how far it is. The door hands it down while a model loads.
-//! The `api` crate draws a bar or writes lines from it.
-//! Invariant: calls are cheap and never fail.
+//! How long work (a download, a load) tells whoever waits where it stands.
+//! The weights and the loader report; the `api` crate draws a bar or logs lines from it.
+//! Invariant: a report never fails and never decides anything; silence is always allowed.
 
-/// Somebody who wants to know how far a load is.
+/// Receives reports of long work. Calls may come from any thread, one piece of work at a time.
 pub trait Progress: Send + Sync {
-    /// A new stage begins; `text` says which.
+    /// A new stage begins, in words for a person: "downloading org/name".
     fn stage(&self, text: &str);
-    /// Work of a known size begins.
+    /// A countable piece begins: `what` (a file's name) of `bytes_total` bytes.
     fn start(&self, what: &str, bytes_total: u64);
-    /// So many more bytes are done.
+    /// `bytes` more of the piece are done.
     fn advance(&self, bytes: u64);
-    /// The work begun last is done.
+    /// The piece is over, complete or not.
     fn finish(&self);
+}
+
+/// Reports nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _text: &str) {}
+    fn start(&self, _what: &str, _bytes_total: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn finish(&self) {}
 }

@@ -193,6 +193,7 @@ impl Settings {
     /// What the engine needs to know.
     pub fn engine_config(&self) -> EngineConfig {
         EngineConfig {
+            kv_type: engine::KvType::default(),
             context_tokens: self.ctx_size,
             parallel: self.parallel,
             kv_bytes: self.kv_cache.map(|size| size.0),

@@ -2,6 +2,11 @@
 //! Called by the decoder and the weights; knows slices and shapes, not models.
 //! Invariant: results are bit-equal whatever the number of rows in a call and of threads in the pool.
 
+pub mod attention;
 pub mod ggml;
 pub mod packed;
 pub mod pool;
+pub mod rows;
+mod scratch;
+pub mod tensor;
+mod tier;

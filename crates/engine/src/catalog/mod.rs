@@ -1,0 +1,178 @@
+//! Which models are loaded, and how one gets there: find its files, read, pack, check memory, start its loop.
+//! The door asks it for a model by name.
+//! Invariant: a model is called ready only after its memory was found and a first forward gave numbers.
+
+mod assemble;
+mod memory;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::batch::Batch;
+use crate::config::EngineConfig;
+use crate::device;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ops::pool::Pool;
+use crate::output::{ModelInfo, Stats};
+use crate::pipelines::TextModel;
+use crate::progress::Progress;
+use crate::scheduler::continuous::{Continuous, Limits};
+use crate::scheduler::counters::Counters;
+use crate::scheduler::queue::Queue;
+use crate::tokens::Tokenizer;
+use crate::weights;
+
+/// A model as a person names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    /// The name to serve it under.
+    pub name: String,
+    /// A name below `model_dir`, a folder, a `.gguf` file, or a hub id: `org/name`, `org/name:Q4_K_M`,
+    /// `org/name:file.gguf`.
+    pub path: String,
+    /// Where models lie.
+    pub model_dir: PathBuf,
+}
+
+/// A reader that takes nothing for so long is given up.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// A model that is ready: its tokenizer, its waiting line, its thread.
+pub struct Loaded {
+    /// What listings say of it.
+    pub info: ModelInfo,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// The way in.
+    pub queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Loaded {
+    /// Ends its loop; those under way are told. Returns when its thread, model and cache are gone.
+    fn stop(&self) {
+        self.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(model = %self.info.name, "the model's thread ended in a panic");
+        }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The loaded models.
+pub struct Catalog {
+    config: EngineConfig,
+    pool: Arc<Pool>,
+    loaded: Mutex<Vec<Arc<Loaded>>>,
+    // Held through a load, so that two never count on the same memory.
+    loading: Mutex<()>,
+}
+
+impl Catalog {
+    /// An empty catalog.
+    pub fn new(config: EngineConfig) -> Result<Self> {
+        let threads = config.threads.unwrap_or_else(device::cores).max(1);
+        let pool = Arc::new(Pool::new(threads)?);
+        Ok(Self { config, pool, loaded: Mutex::default(), loading: Mutex::default() })
+    }
+
+    /// The limits that hold here.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Loaded>>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The loaded models, in order of loading.
+    pub fn models(&self) -> Vec<Arc<Loaded>> {
+        self.lock().clone()
+    }
+
+    /// A loaded model by its exact name.
+    pub fn get(&self, name: &str) -> Result<Arc<Loaded>> {
+        self.lock().iter().find(|loaded| loaded.info.name == name).cloned().ok_or_else(|| Error {
+            param: Some("model"),
+            ..Error::new(ErrorKind::ModelNotFound, format!("no model {name:?} is loaded"))
+        })
+    }
+
+    /// Sums of all models' counters.
+    pub fn stats(&self) -> Stats {
+        self.lock().iter().map(|loaded| loaded.counters.snapshot()).fold(Stats::default(), Stats::plus)
+    }
+
+    /// Loads a model and starts its loop. A model that is loaded under this name already is returned as it is.
+    pub fn load(&self, source: &ModelSource, progress: &dyn Progress) -> Result<ModelInfo> {
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(loaded) = self.get(&source.name) {
+            return Ok(loaded.info.clone());
+        }
+        let files = weights::resolve(&source.path, &source.model_dir, &self.config.hub, progress)?;
+        progress.stage(&format!("loading {}", source.name));
+        let assembled = assemble::assemble(&files, &self.config, self.pool.clone(), progress)?;
+        let info = ModelInfo { name: source.name.clone(), loaded_at_s: now_s(), ..assembled.info };
+        let loaded = self.start(info.clone(), assembled.tokenizer, assembled.model)?;
+        self.lock().push(Arc::new(loaded));
+        Ok(info)
+    }
+
+    fn start(&self, info: ModelInfo, tokenizer: Tokenizer, mut model: Box<dyn TextModel>) -> Result<Loaded> {
+        warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
+        let queue = Arc::new(Queue::new(self.config.queue_requests_max, self.config.queue_tokens_max));
+        let counters = Arc::new(Counters::default());
+        let limits = Limits {
+            parallel: self.config.parallel.max(1),
+            step_tokens_max: self.config.step_tokens_max.max(1),
+            prefix_cache: self.config.prefix_cache,
+            vocabulary: tokenizer.vocabulary_len(),
+            stall_max: STALL_MAX,
+        };
+        let (line, tally) = (queue.clone(), counters.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("text {}", info.name))
+            .spawn(move || Continuous::new(model, line, tally, limits).run())
+            .map_err(|error| Error::internal(format!("no thread for the model: {error}")))?;
+        Ok(Loaded { info, tokenizer, queue, counters, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Unloads a model and gives its memory back.
+    pub fn unload(&self, name: &str) -> Result<()> {
+        let loaded = self.get(name)?;
+        self.lock().retain(|other| other.info.name != name);
+        loaded.stop();
+        Ok(())
+    }
+
+    /// Unloads everything.
+    pub fn stop(&self) {
+        let all = std::mem::take(&mut *self.lock());
+        all.iter().for_each(|loaded| loaded.stop());
+    }
+}
+
+/// A first forward: finds broken weights before anybody waits for an answer, and touches the memory.
+fn warm_up(model: &mut dyn TextModel) -> Result<()> {
+    let mut batch = Batch::default();
+    let rows = batch.push(&[0], 0, &[0]);
+    batch.logit_rows.push(rows.start);
+    let logits = model.forward(&batch)?;
+    if logits.values.iter().any(|logit| logit.is_nan()) {
+        return Err(Error::unreadable("the weights give no numbers (NaN)"));
+    }
+    Ok(())
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

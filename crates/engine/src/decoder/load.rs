@@ -1,0 +1,124 @@
+//! Tensors of a file into the packed weights of the stack.
+//! Called once per model by the stack's constructor.
+//! Invariant: each tensor is packed once, straight from the mapped file, and its shape is checked against the config.
+
+use std::sync::Arc;
+
+use super::config::{DecoderConfig, TensorNames};
+use super::linear::Linear;
+use crate::error::{Error, Result};
+use crate::ops::ggml;
+use crate::ops::packed::Packed;
+use crate::ops::pool::Pool;
+use crate::weights::{RawTensor, Weights};
+
+/// Reads tensors by name for one decoder.
+pub(super) struct Loader<'a> {
+    pub(super) weights: &'a dyn Weights,
+    pub(super) config: &'a DecoderConfig,
+    pub(super) pool: &'a Pool,
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn names(&self) -> &'a TensorNames {
+        &self.config.names
+    }
+
+    fn tensor(&self, name: &str) -> Result<RawTensor<'a>> {
+        self.weights.get(name)?.ok_or_else(|| Error::unreadable(format!("the model has no tensor {name:?}")))
+    }
+
+    /// A vector of `len` numbers, if the file has it.
+    pub(super) fn vector_if_any(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.weights.get(name)? else { return Ok(None) };
+        if tensor.shape.iter().product::<usize>() != len {
+            return Err(shape_error(name, tensor.shape, &[len]));
+        }
+        let mut values = vec![0f32; len];
+        ggml::dequantize(tensor.dtype, tensor.bytes, &mut values).map_err(|e| e.context(name))?;
+        Ok(Some(values))
+    }
+
+    pub(super) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        self.vector_if_any(name, len)?.ok_or_else(|| Error::unreadable(format!("the model has no tensor {name:?}")))
+    }
+
+    /// A matrix `[outputs, inputs]`.
+    pub(super) fn matrix(&self, name: &str, outputs: usize, inputs: usize) -> Result<Arc<Packed>> {
+        self.matrix_with(name, outputs, inputs, |_| None)
+    }
+
+    fn matrix_with(
+        &self,
+        name: &str,
+        outputs: usize,
+        inputs: usize,
+        reorder: impl Fn(&RawTensor<'_>) -> Option<Vec<u8>>,
+    ) -> Result<Arc<Packed>> {
+        let tensor = self.tensor(name)?;
+        if tensor.shape != [outputs, inputs] {
+            return Err(shape_error(name, tensor.shape, &[outputs, inputs]));
+        }
+        let sorted = reorder(&tensor);
+        let bytes = sorted.as_deref().unwrap_or(tensor.bytes);
+        let packed = Packed::pack(tensor.dtype, outputs, inputs, bytes, self.pool);
+        Ok(Arc::new(packed.map_err(|e| e.context(name))?))
+    }
+
+    /// A linear layer of a layer, with its bias if there is one.
+    pub(super) fn linear(&self, layer: usize, part: &str, outputs: usize, inputs: usize) -> Result<Linear> {
+        let name = self.names().in_layer(layer, part);
+        let weight = self.matrix(&format!("{name}.weight"), outputs, inputs)?;
+        Ok(Linear::new(weight, self.vector_if_any(&format!("{name}.bias"), outputs)?))
+    }
+
+    /// A query or key layer: rows that come in neighbouring pairs are sorted into halves, head by head.
+    pub(super) fn rotated_linear(&self, layer: usize, part: &str, outputs: usize, inputs: usize) -> Result<Linear> {
+        if !self.names().rope_neighbours {
+            return self.linear(layer, part, outputs, inputs);
+        }
+        let name = self.names().in_layer(layer, part);
+        let head_dim = self.config.head_dim;
+        let weight = self.matrix_with(&format!("{name}.weight"), outputs, inputs, |tensor| {
+            let row_bytes = tensor.bytes.len() / outputs;
+            Some(neighbours_to_halves(tensor.bytes, row_bytes, outputs, head_dim))
+        })?;
+        let bias = self
+            .vector_if_any(&format!("{name}.bias"), outputs)?
+            .map(|bias| (0..outputs).map(|row| bias[neighbour_row(row, head_dim)]).collect());
+        Ok(Linear::new(weight, bias))
+    }
+}
+
+/// Where the row that belongs at `row` stands when pairs are neighbours: GGUF files of the llama architecture store
+/// queries and keys so.
+fn neighbour_row(row: usize, head_dim: usize) -> usize {
+    let (head, within) = (row / head_dim, row % head_dim);
+    let half = head_dim / 2;
+    head * head_dim + 2 * (within % half) + within / half
+}
+
+fn neighbours_to_halves(bytes: &[u8], row_bytes: usize, rows: usize, head_dim: usize) -> Vec<u8> {
+    let mut sorted = Vec::with_capacity(bytes.len());
+    for row in 0..rows {
+        let from = neighbour_row(row, head_dim) * row_bytes;
+        sorted.extend_from_slice(&bytes[from..from + row_bytes]);
+    }
+    sorted
+}
+
+fn shape_error(name: &str, found: &[usize], expected: &[usize]) -> Error {
+    Error::unreadable(format!("tensor {name:?} has the shape {found:?}, but the model's config wants {expected:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_become_halves() {
+        // One head of six: pairs (0,1), (2,3), (4,5) become first members, then second members.
+        assert_eq!(neighbours_to_halves(&[0, 1, 2, 3, 4, 5], 1, 6, 6), [0, 2, 4, 1, 3, 5]);
+        assert_eq!(neighbours_to_halves(&[0, 1, 2, 3, 4, 5, 6, 7], 1, 8, 4), [0, 2, 1, 3, 4, 6, 5, 7]);
+    }
+}

@@ -1,0 +1,217 @@
+//! The one decoder stack, for every family that a `DecoderConfig` describes.
+//! The text pipeline runs it over a batch of rows of many sequences.
+//! Invariant: everything but attention works row by row, so a row never depends on its company; the vocabulary head
+//! runs on the rows that ask for logits and on no others.
+
+pub mod config;
+pub mod linear;
+mod load;
+pub mod rope;
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use crate::batch::{Batch, Logits};
+use crate::error::{Error, Result};
+use crate::kv::pages::Pages;
+use crate::ops::attention::{self, AttentionShape, QuerySpan};
+use crate::ops::packed::Packed;
+use crate::ops::pool::Pool;
+use crate::ops::rows::{self, RotaryTable};
+use crate::ops::tensor::values;
+use crate::progress::Progress;
+use crate::weights::Weights;
+use config::{DecoderConfig, HeadWeights};
+use linear::Linear;
+use load::Loader;
+use rope::Rotary;
+
+struct Layer {
+    attention_norm: Vec<f32>,
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    query_norm: Option<Vec<f32>>,
+    key_norm: Option<Vec<f32>>,
+    attention_output: Linear,
+    feed_forward_norm: Vec<f32>,
+    gate: Linear,
+    up: Linear,
+    down: Linear,
+    shape: AttentionShape,
+}
+
+/// A decoder's weights, ready to run.
+pub struct Decoder {
+    config: DecoderConfig,
+    embedding: Arc<Packed>,
+    layers: Vec<Layer>,
+    final_norm: Vec<f32>,
+    head: Linear,
+    rotary: Rotary,
+    pool: Arc<Pool>,
+}
+
+impl Decoder {
+    /// Packs the weights that `config` names.
+    pub fn load(
+        config: DecoderConfig,
+        weights: &dyn Weights,
+        pool: Arc<Pool>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let loader = Loader { weights, config: &config, pool: &pool };
+        let names = loader.names();
+        let embedding = loader.matrix(names.embedding, config.vocabulary, config.hidden)?;
+        let mut layers = Vec::with_capacity(config.layers);
+        progress.start("packing weights", config.layers as u64);
+        for index in 0..config.layers {
+            layers.push(Layer::load(&loader, index)?);
+            progress.advance(1);
+        }
+        progress.finish();
+        let final_norm = loader.vector(names.final_norm, config.hidden)?;
+        let own_head = match config.head {
+            HeadWeights::Own => true,
+            HeadWeights::Embedding => false,
+            HeadWeights::OwnIfThere => weights.get(names.head)?.is_some(),
+        };
+        let head =
+            if own_head { loader.matrix(names.head, config.vocabulary, config.hidden)? } else { embedding.clone() };
+        let factors = match names.rope_factors {
+            Some(name) => loader.vector_if_any(name, config.rope.dims / 2)?,
+            None => None,
+        };
+        let rotary = Rotary::new(&config.rope, factors.as_deref());
+        Ok(Self { embedding, layers, final_norm, head: Linear::new(head, None), rotary, pool, config })
+    }
+
+    /// Bytes of packed weights.
+    pub fn bytes(&self) -> u64 {
+        let layers = self.layers.iter().flat_map(|layer| {
+            [&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.up, &layer.down]
+        });
+        let own_head = (!self.head.shares(&self.embedding)).then_some(&self.head);
+        let linears: u64 = layers.chain(own_head).map(Linear::bytes).sum();
+        linears + self.embedding.bytes() as u64
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    /// Computes a step: writes the keys and values of its rows to `pages`; returns the logits of `batch.logit_rows`.
+    pub fn forward(&self, batch: &Batch, pages: &mut Pages) -> Result<Logits> {
+        let pool = &*self.pool;
+        let spans: Vec<QuerySpan<'_>> = batch
+            .spans
+            .iter()
+            .map(|span| QuerySpan {
+                first_row: span.rows.start,
+                rows: span.rows.len(),
+                start: span.start,
+                blocks: &span.blocks,
+            })
+            .collect();
+        let table = self.rotary.table(&batch.positions);
+        let mut x = self.embed(&batch.tokens)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let normed = rows::rms_norm(&x, &layer.attention_norm, self.config.norm_eps, pool)?;
+            let query = self.write_keys(index, layer, &normed, &table, batch, pages)?;
+            let mixed = attention::attend(&query, &pages.layer(index), &layer.shape, &spans, pool)?;
+            x = rows::add(&x, &layer.attention_output.forward(&mixed, pool)?, pool)?;
+            let normed = rows::rms_norm(&x, &layer.feed_forward_norm, self.config.norm_eps, pool)?;
+            let [gate, up] = Linear::forward_together([&layer.gate, &layer.up], &normed, pool)?;
+            let gated = rows::silu_multiply(&gate, &up, pool)?;
+            x = rows::add(&x, &layer.down.forward(&gated, pool)?, pool)?;
+        }
+        self.logits(&x, &batch.logit_rows)
+    }
+
+    fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
+        let hidden = self.config.hidden;
+        let mut x = vec![0f32; tokens.len() * hidden];
+        for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
+            if token as usize >= self.config.vocabulary {
+                return Err(Error::invalid("prompt", format!("token {token} is not in the vocabulary")));
+            }
+            self.embedding.row(token as usize, row)?;
+        }
+        Ok(Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)?)
+    }
+
+    /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned.
+    fn write_keys(
+        &self,
+        index: usize,
+        layer: &Layer,
+        normed: &Tensor,
+        table: &RotaryTable,
+        batch: &Batch,
+        pages: &mut Pages,
+    ) -> Result<Tensor> {
+        let pool = &*self.pool;
+        let eps = self.config.norm_eps;
+        let head_dim = self.config.head_dim;
+        let [mut query, mut key, value] =
+            Linear::forward_together([&layer.query, &layer.key, &layer.value], normed, pool)?;
+        if let Some(weight) = &layer.query_norm {
+            query = rows::rms_norm(&query, weight, eps, pool)?;
+        }
+        if let Some(weight) = &layer.key_norm {
+            key = rows::rms_norm(&key, weight, eps, pool)?;
+        }
+        let query = rows::rotate(&query, head_dim, table, pool)?;
+        let key = rows::rotate(&key, head_dim, table, pool)?;
+        pages.write(index, batch, &values(&key)?, &values(&value)?);
+        Ok(query)
+    }
+
+    fn logits(&self, x: &Tensor, wanted: &[usize]) -> Result<Logits> {
+        let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
+        if wanted.is_empty() {
+            return Ok(Logits { values: Vec::new(), vocabulary });
+        }
+        let all = values(x)?;
+        let mut chosen = Vec::with_capacity(wanted.len() * hidden);
+        for &row in wanted {
+            chosen.extend_from_slice(&all[row * hidden..(row + 1) * hidden]);
+        }
+        let chosen = Tensor::from_vec(chosen, (wanted.len(), hidden), &Device::Cpu)?;
+        let normed = rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, &self.pool)?;
+        let logits = self.head.apply(&values(&normed)?, wanted.len(), &self.pool)?;
+        Ok(Logits { values: logits, vocabulary })
+    }
+}
+
+impl Layer {
+    fn load(loader: &Loader<'_>, index: usize) -> Result<Self> {
+        let (config, names) = (loader.config, loader.names());
+        let (hidden, head_dim) = (config.hidden, config.head_dim);
+        let (query_width, kv_width) = (config.heads * head_dim, config.kv_heads * head_dim);
+        let norm = |part: &str| loader.vector(&format!("{}.weight", names.in_layer(index, part)), hidden);
+        let head_norm = |part: &str| loader.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
+        Ok(Self {
+            attention_norm: norm(names.attention_norm)?,
+            query: loader.rotated_linear(index, names.query, query_width, hidden)?,
+            key: loader.rotated_linear(index, names.key, kv_width, hidden)?,
+            value: loader.linear(index, names.value, kv_width, hidden)?,
+            query_norm: head_norm(names.query_norm)?,
+            key_norm: head_norm(names.key_norm)?,
+            attention_output: loader.linear(index, names.attention_output, hidden, query_width)?,
+            feed_forward_norm: norm(names.feed_forward_norm)?,
+            gate: loader.linear(index, names.gate, config.feed_forward, hidden)?,
+            up: loader.linear(index, names.up, config.feed_forward, hidden)?,
+            down: loader.linear(index, names.down, hidden, config.feed_forward)?,
+            shape: AttentionShape {
+                heads: config.heads,
+                kv_heads: config.kv_heads,
+                head_dim,
+                scale: 1.0 / (head_dim as f32).sqrt(),
+                window: config.window.filter(|_| index >= config.window_from_layer),
+            },
+        })
+    }
+}

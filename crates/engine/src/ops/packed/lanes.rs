@@ -1,0 +1,190 @@
+//! Sixteen lanes: the few operations that all kernels are written in, one lane per output row of a tile.
+//! [`Portable`] is plain Rust; `x86.rs` has the others.
+//! Invariant: the integer operations give the same numbers in every implementation.
+
+/// Lanes of a register of the widest kind, and output rows of a tile.
+pub(super) const LANES: usize = 16;
+
+/// A way to compute with 16 numbers at once.
+///
+/// All functions are unsafe for the same two reasons: the CPU must have the instructions of the implementation, and
+/// pointers must be good for as many bytes as the function says. Loads need no alignment.
+pub(super) trait Lanes: Copy + 'static {
+    /// 16 floats.
+    type F: Copy;
+    /// 16 integers of 32 bits.
+    type I: Copy;
+    /// 64 bytes, four for each lane.
+    type B: Copy;
+    /// Rows of the activations that one pass over a tile can serve: 8 where registers are many.
+    const ROWS_MAX: usize;
+
+    unsafe fn zero() -> Self::F;
+    /// The float at `at` in all lanes.
+    unsafe fn splat(at: *const f32) -> Self::F;
+    unsafe fn constant(value: f32) -> Self::F;
+    /// 16 floats.
+    unsafe fn load(at: *const f32) -> Self::F;
+    unsafe fn store(at: *mut f32, value: Self::F);
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once where the CPU can.
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `c - a * b`, likewise.
+    unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// 16 half floats (32 bytes).
+    unsafe fn load_f16(at: *const u8) -> Self::F;
+    /// 16 pairs of bfloats (64 bytes): the first of each pair, the second of each pair.
+    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F);
+    /// 16 bytes, each shifted right by `shift` and cut to `width` bits.
+    unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F;
+    /// 16 signed bytes.
+    unsafe fn load_i8(at: *const u8) -> Self::F;
+    unsafe fn float(value: Self::I) -> Self::F;
+
+    /// 64 bytes.
+    unsafe fn bytes(at: *const u8) -> Self::B;
+    /// Of every byte, the `width` bits from bit `from` on, moved to bit `to`; the rest zero.
+    unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B;
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
+    /// Sets the bits of `value` in every byte whose bit is set in the 64 at `mask` (8 bytes).
+    unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B;
+
+    /// Where a sum over codes begins. `CENTRED` codes stand for the code less 128, so a sum of products with plain
+    /// codes must begin at -128 times the sum of the activations, which is at `start`; an implementation whose
+    /// product takes the 128 off itself begins at zero. Other codes begin at zero.
+    unsafe fn start<const CENTRED: bool>(start: *const i32) -> Self::I;
+    /// Adds to each lane the products of its four codes with the four signed bytes at `activations`. Exact.
+    /// Codes that are not `CENTRED` are below 64; activations are at least -127.
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I;
+
+    /// Asks for the cache line at `at`, which may lie outside of any object.
+    unsafe fn prefetch(at: *const u8);
+}
+
+/// Plain Rust, for any CPU.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+// SAFETY of all blocks within: the pointers are good for what the trait says, which is what is read.
+impl Lanes for Portable {
+    type F = [f32; LANES];
+    type I = [i32; LANES];
+    type B = [u8; 64];
+    const ROWS_MAX: usize = 4;
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::F {
+        [0.0; LANES]
+    }
+    #[inline(always)]
+    unsafe fn splat(at: *const f32) -> Self::F {
+        [unsafe { at.read_unaligned() }; LANES]
+    }
+    #[inline(always)]
+    unsafe fn constant(value: f32) -> Self::F {
+        [value; LANES]
+    }
+    #[inline(always)]
+    unsafe fn load(at: *const f32) -> Self::F {
+        unsafe { at.cast::<Self::F>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(at: *mut f32, value: Self::F) {
+        unsafe { at.cast::<Self::F>().write_unaligned(value) }
+    }
+    #[inline(always)]
+    unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        // Elsewhere `mul_add` may be a call of a library.
+        if cfg!(target_arch = "aarch64") {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            std::array::from_fn(|i| a[i] * b[i] + c[i])
+        }
+    }
+    #[inline(always)]
+    unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        unsafe { Self::fma(a.map(|a| -a), b, c) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(at: *const u8) -> Self::F {
+        let halves = unsafe { at.cast::<[u16; LANES]>().read_unaligned() };
+        std::array::from_fn(|i| widen_f16(u16::from_le(halves[i])))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
+        let pairs = unsafe { at.cast::<[u32; LANES]>().read_unaligned() };
+        (
+            std::array::from_fn(|i| f32::from_bits(u32::from_le(pairs[i]) << 16)),
+            std::array::from_fn(|i| f32::from_bits(u32::from_le(pairs[i]) & 0xffff_0000)),
+        )
+    }
+    #[inline(always)]
+    unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F {
+        let bytes = unsafe { at.cast::<[u8; LANES]>().read_unaligned() };
+        std::array::from_fn(|i| f32::from((bytes[i] >> shift) & low_bits(width)))
+    }
+    #[inline(always)]
+    unsafe fn load_i8(at: *const u8) -> Self::F {
+        let bytes = unsafe { at.cast::<[i8; LANES]>().read_unaligned() };
+        std::array::from_fn(|i| f32::from(bytes[i]))
+    }
+    #[inline(always)]
+    unsafe fn float(value: Self::I) -> Self::F {
+        std::array::from_fn(|i| value[i] as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(at: *const u8) -> Self::B {
+        unsafe { at.cast::<Self::B>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
+        bytes.map(|byte| (byte >> from & low_bits(width)) << to)
+    }
+    #[inline(always)]
+    unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
+        std::array::from_fn(|i| a[i] | b[i])
+    }
+    #[inline(always)]
+    unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
+        let mask = u64::from_le(unsafe { mask.cast::<u64>().read_unaligned() });
+        std::array::from_fn(|i| if mask >> i & 1 == 1 { bytes[i] | value } else { bytes[i] })
+    }
+
+    #[inline(always)]
+    unsafe fn start<const CENTRED: bool>(_start: *const i32) -> Self::I {
+        [0; LANES]
+    }
+    #[inline(always)]
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I {
+        let activations = unsafe { activations.cast::<[i8; 4]>().read_unaligned() };
+        let centre = if CENTRED { 128 } else { 0 };
+        std::array::from_fn(|lane| {
+            let product = |i: usize| (i32::from(codes[4 * lane + i]) - centre) * i32::from(activations[i]);
+            sum[lane] + product(0) + product(1) + product(2) + product(3)
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const u8) {}
+}
+
+#[inline(always)]
+const fn low_bits(width: u32) -> u8 {
+    (0xff_u32 >> (8 - width)) as u8
+}
+
+/// A half float as a float, in steps that vectorise: the exponent is moved by a multiplication, which also makes
+/// subnormal numbers right, and infinities and NaN get theirs set.
+#[inline(always)]
+fn widen_f16(half: u16) -> f32 {
+    const TWO_TO_112: f32 = f32::from_bits(0x7780_0000);
+    let half = u32::from(half);
+    let magnitude = (f32::from_bits((half & 0x7fff) << 13) * TWO_TO_112).to_bits();
+    let special = if half & 0x7c00 == 0x7c00 { 0x7f80_0000 } else { 0 };
+    f32::from_bits(magnitude | special | (half & 0x8000) << 16)
+}

@@ -1,0 +1,172 @@
+//! A product of rows with one or several packed matrices that share them.
+//! `Packed::matmul` and the decoder's fused projections call it.
+//! Invariant: nothing is computed for a row from another row; tiles are shared out, never cut.
+
+use super::activation::{Floats, Integers, Rows, SCALES, STARTS};
+use super::formats::BLOCK;
+use super::lanes::LANES;
+use super::tier::{Kernels, TileRun};
+use super::{GgmlType, Packed};
+use crate::error::{Error, Result};
+use crate::ops::pool::Pool;
+use crate::ops::scratch::Scratch;
+
+/// From this many numbers on, rows are prepared by all threads.
+const PREPARE_PARALLEL: usize = 1 << 14;
+
+/// A slice that threads write in parts that do not overlap.
+#[derive(Clone, Copy)]
+pub(super) struct Shared<T> {
+    at: *mut T,
+    len: usize,
+}
+
+// SAFETY: it is a `&mut [T]` in parts; whoever takes a part promises that it is theirs alone.
+unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(super) fn new(slice: &mut [T]) -> Self {
+        Self { at: slice.as_mut_ptr(), len: slice.len() }
+    }
+
+    /// # Safety
+    /// The slice still lives and nobody else uses this part of it.
+    #[allow(clippy::mut_from_ref)]
+    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
+        assert!(start <= self.len && len <= self.len - start, "a part lies outside of its slice");
+        // SAFETY: it lies within the slice, and is the caller's alone by their promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
+    }
+}
+
+/// The input in the forms that the matrices need.
+#[derive(Clone, Copy)]
+struct Prepared {
+    floats: Floats,
+    integers: Integers,
+}
+
+// SAFETY: the buffers behind the pointers are written row by row by `prepare` and only read after that.
+unsafe impl Sync for Prepared {}
+
+/// One matrix of a call.
+struct Part<'a> {
+    matrix: &'a Packed,
+    kernels: Kernels,
+    output: Shared<f32>,
+}
+
+/// `outputs[i] = input * matrices[i]^T` for matrices of the same k: `input` is `[m, k]`, `outputs[i]` `[m, n_i]`.
+/// The input is prepared once and the work of all is shared out together.
+/// Fails with `Internal` if a slice has another length, the matrices differ in k, or a kernel panics.
+pub fn matmul_many(
+    matrices: &[&Packed],
+    input: &[f32],
+    m: usize,
+    outputs: &mut [&mut [f32]],
+    pool: &Pool,
+) -> Result<()> {
+    check(matrices, input, m, outputs)?;
+    let Some(first) = matrices.first().filter(|_| m > 0) else { return Ok(()) };
+    let parts: Vec<Part<'_>> = matrices
+        .iter()
+        .zip(outputs.iter_mut())
+        .map(|(matrix, output)| Part {
+            matrix,
+            kernels: Kernels::of(matrix.tier, matrix.kept),
+            output: Shared::new(output),
+        })
+        .collect();
+    let rows = Rows { input, rows: m, columns: first.k, rows_max: parts[0].kernels.rows_max };
+    let mut scratch = pool.take_scratch();
+    let result = prepare(&parts, rows, &mut scratch, pool).and_then(|prepared| multiply(&parts, m, prepared, pool));
+    pool.put_scratch(scratch);
+    result
+}
+
+fn check(matrices: &[&Packed], input: &[f32], m: usize, outputs: &[&mut [f32]]) -> Result<()> {
+    let wrong = |message: String| Err(Error::internal(message));
+    if matrices.len() != outputs.len() {
+        return wrong(format!("{} matrices for {} outputs", matrices.len(), outputs.len()));
+    }
+    for (matrix, output) in matrices.iter().zip(outputs) {
+        let (n, k) = (matrix.n, matrix.k);
+        if (k, matrix.tier) != (matrices[0].k, matrices[0].tier) {
+            return wrong(format!("{matrix:?} does not share its input with {:?}", matrices[0]));
+        }
+        if m.checked_mul(k) != Some(input.len()) || m.checked_mul(n) != Some(output.len()) {
+            let (input, output) = (input.len(), output.len());
+            return wrong(format!("{m} rows of {k} in and {n} out, but slices of {input} and {output}"));
+        }
+    }
+    Ok(())
+}
+
+/// Lays the input out as the matrices need it.
+fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Pool) -> Result<Prepared> {
+    let (m, k) = (rows.rows, rows.columns);
+    let is_float = |part: &Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+    let (floats, integers) = (parts.iter().any(is_float), parts.iter().any(|part| !is_float(part)));
+    let blocks = if integers { k / BLOCK } else { 0 };
+    let columns = if floats { k.next_multiple_of(2) } else { 0 };
+    let to = Prepared {
+        floats: Floats { at: scratch.floats.reserve(m * columns), columns },
+        integers: Integers {
+            codes: scratch.codes.reserve(m * blocks * BLOCK),
+            scales: scratch.scales.reserve(m * blocks * SCALES),
+            starts: scratch.sums.reserve(m * blocks * STARTS),
+            blocks,
+        },
+    };
+    let quantize = parts[0].kernels.quantize;
+    let work = |range: std::ops::Range<usize>| {
+        let to = &to;
+        // SAFETY: the buffers were made for all rows just now, a row is in one range only, and the CPU has the tier.
+        unsafe {
+            if floats {
+                rows.interleave(range.clone(), to.floats);
+            }
+            if integers {
+                quantize(&rows, range, to.integers);
+            }
+        }
+    };
+    if m == 1 || m * k < PREPARE_PARALLEL {
+        work(0..m);
+    } else {
+        pool.run(m, work)?;
+    }
+    Ok(to)
+}
+
+/// Shares the tiles of all matrices out.
+fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Result<()> {
+    let total: usize = parts.iter().map(|part| part.matrix.n.div_ceil(LANES)).sum();
+    // Four tiles together are what the float kernels like best.
+    let chunk = total.div_ceil(pool.threads() * 8).next_multiple_of(4);
+    pool.run_chunks(total, chunk, &|range| {
+        let prepared = &prepared;
+        let mut first = 0;
+        for part in parts {
+            let tiles = part.matrix.n.div_ceil(LANES);
+            let (start, end) = (range.start.max(first), range.end.min(first + tiles));
+            if start < end {
+                let run = TileRun {
+                    weights: part.matrix.tiles.bytes().as_ptr(),
+                    tiles: start - first..end - first,
+                    outputs: part.matrix.n,
+                    rows: m,
+                    floats: prepared.floats,
+                    integers: prepared.integers,
+                    output: part.output.at,
+                };
+                // SAFETY: `check` compared the lengths, `prepare` filled the buffers, a tile is in one range only, so
+                // that nobody else writes its outputs, and a matrix holds a tier only if the CPU has it.
+                unsafe { (part.kernels.tiles)(&run) };
+            }
+            first += tiles;
+        }
+    })
+}

@@ -1,0 +1,183 @@
+//! Which instructions the kernels use: chosen once by what the CPU says, or forced by a test.
+//! The product asks here for the functions that compute the tiles of a matrix.
+//! Invariant: a tier is handed out only on a CPU that has all of its instructions.
+
+use std::ops::Range;
+
+use super::activation::{Floats, Integers, Rows};
+use super::formats::{Codes, Scales, Visitor, visit};
+use super::lanes::{LANES, Lanes, Portable};
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Avx2, Avx512};
+use super::{float, quant};
+use crate::ops::ggml::GgmlType;
+
+/// A set of instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Plain Rust.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// The same with AVX-VNNI.
+    Avx2Vnni,
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512,
+}
+
+impl Tier {
+    /// All tiers, the plainest first.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx2Vnni, Self::Avx512];
+
+    /// The best that this CPU has.
+    pub fn detect() -> Self {
+        Self::ALL.into_iter().rev().find(|tier| tier.supported()).unwrap_or(Self::Portable)
+    }
+
+    /// Whether this CPU has it.
+    pub fn supported(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = || {
+                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+            };
+            match self {
+                Self::Portable => true,
+                Self::Avx2 => avx2(),
+                Self::Avx2Vnni => avx2() && is_x86_feature_detected!("avxvnni"),
+                Self::Avx512 => {
+                    avx2()
+                        && is_x86_feature_detected!("avx512f")
+                        && is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512dq")
+                        && is_x86_feature_detected!("avx512vl")
+                        && is_x86_feature_detected!("avx512vnni")
+                }
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Self::Portable
+        }
+    }
+}
+
+/// Some tiles of a matrix, to be multiplied with all rows.
+pub(super) struct TileRun {
+    /// The first tile of the matrix.
+    pub(super) weights: *const u8,
+    pub(super) tiles: Range<usize>,
+    /// Rows of the matrix, which are columns of the output.
+    pub(super) outputs: usize,
+    /// Rows of the input.
+    pub(super) rows: usize,
+    /// The rows, in the form that the matrix needs; the other one is empty.
+    pub(super) floats: Floats,
+    pub(super) integers: Integers,
+    /// `[rows, outputs]`.
+    pub(super) output: *mut f32,
+}
+
+impl TileRun {
+    /// Writes the results of a tile for `M` rows from row `row` on.
+    /// # Safety
+    /// `tile` and the rows are of this run, nobody else writes them now, and `L` fits the CPU.
+    #[inline(always)]
+    pub(super) unsafe fn store<L: Lanes, const M: usize>(&self, tile: usize, row: usize, sums: [L::F; M]) {
+        let lanes = LANES.min(self.outputs - tile * LANES);
+        for (i, sums) in sums.into_iter().enumerate() {
+            // SAFETY: `lanes` keeps the last tile within its row of the output.
+            unsafe {
+                let to = self.output.add((row + i) * self.outputs + tile * LANES);
+                if lanes == LANES {
+                    L::store(to, sums);
+                } else {
+                    let mut all = [0.0; LANES];
+                    L::store(all.as_mut_ptr(), sums);
+                    to.copy_from_nonoverlapping(all.as_ptr(), lanes);
+                }
+            }
+        }
+    }
+}
+
+/// The functions for one type of weights on one tier.
+#[derive(Clone, Copy)]
+pub(super) struct Kernels {
+    /// Rows of the activations' blocks; see [`super::activation::row_blocks`].
+    pub(super) rows_max: usize,
+    /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
+    pub(super) tiles: unsafe fn(&TileRun),
+    /// Makes rows into integers. Unsafe as [`Rows::quantize`] is.
+    pub(super) quantize: unsafe fn(&Rows<'_>, Range<usize>, Integers),
+}
+
+impl Kernels {
+    /// The functions for weights of type `ty`. The CPU must have `tier`.
+    pub(super) fn of(tier: Tier, ty: GgmlType) -> Self {
+        match tier {
+            Tier::Portable => portable::kernels(ty),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => avx2::kernels(ty),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2Vnni => avx2_vnni::kernels(ty),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512 => avx512::kernels(ty),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => portable::kernels(ty),
+        }
+    }
+}
+
+/// The kernels compiled with the given instructions.
+macro_rules! tier {
+    ($name:ident, $lanes:ty $(, $features:literal)?) => {
+        mod $name {
+            use super::*;
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn quantized<C: Codes, S: Scales>(run: &TileRun) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { quant::tiles::<$lanes, C, S>(run) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn floats<P: float::Pairs>(run: &TileRun) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { float::tiles::<$lanes, P>(run) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn quantize(rows: &Rows<'_>, range: Range<usize>, to: Integers) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { rows.quantize(range, to) }
+            }
+
+            struct Quantized;
+
+            impl Visitor for Quantized {
+                type Output = unsafe fn(&TileRun);
+                fn visit<C: Codes, S: Scales>(self) -> Self::Output {
+                    quantized::<C, S>
+                }
+            }
+
+            pub(super) fn kernels(ty: GgmlType) -> Kernels {
+                let tiles = visit(ty, Quantized).unwrap_or(match ty {
+                    GgmlType::F16 => floats::<float::Halves>,
+                    GgmlType::BF16 => floats::<float::Brains>,
+                    _ => floats::<float::Singles>,
+                });
+                Kernels { rows_max: <$lanes>::ROWS_MAX, tiles, quantize }
+            }
+        }
+    };
+}
+
+tier!(portable, Portable);
+#[cfg(target_arch = "x86_64")]
+tier!(avx2, Avx2<false>, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+tier!(avx2_vnni, Avx2<true>, "avx2,fma,f16c,avxvnni");
+#[cfg(target_arch = "x86_64")]
+tier!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");

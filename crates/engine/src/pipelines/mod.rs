@@ -1,0 +1,17 @@
+//! What a loaded model can do, one pipeline per kind of work.
+//! The scheduler runs them; it knows this trait and no tensors.
+//! Invariant: a pipeline belongs to one thread, which owns the model and its cache.
+
+pub mod text;
+
+use crate::batch::{Batch, Logits};
+use crate::error::Result;
+
+/// A model that continues text.
+pub trait TextModel: Send {
+    /// Computes a step and gives the logits of its `logit_rows`.
+    fn forward(&mut self, batch: &Batch) -> Result<Logits>;
+
+    /// Blocks of the cache behind it.
+    fn blocks(&self) -> usize;
+}

@@ -1,0 +1,320 @@
+//! The loop for text: admit, plan, compute one step for everybody, draw, deliver; again.
+//! The catalog starts it on a thread of its own, which owns model, cache and sequences until the queue closes.
+//! Invariant: a fault ends the sequence that caused it and no other; no lock is held while computing.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::counters::Counters;
+use super::plan::{self, Bounds, Plan};
+use super::queue::Queue;
+use super::sequence::Sequence;
+use crate::batch::{Batch, Logits};
+use crate::error::{Error, ErrorKind, Result};
+use crate::kv::blocks::{BlockPool, BlockTable};
+use crate::pipelines::TextModel;
+
+/// How long to wait before looking again when every reader is behind.
+const STALL_POLL: Duration = Duration::from_millis(5);
+
+/// A step that mixes talk with prompts shall not take much longer than this.
+const MIXED_STEP_TARGET: Duration = Duration::from_millis(100);
+
+/// A prompt always gets at least so many rows beside talk.
+const PROMPT_CHUNK_MIN: usize = 32;
+
+/// Bounds of one loop.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Sequences under way at the same time.
+    pub parallel: usize,
+    /// Rows in one step.
+    pub step_tokens_max: usize,
+    /// Whether prefixes are reused.
+    pub prefix_cache: bool,
+    /// Tokens that the tokenizer knows; logits beyond are padding and cannot be drawn.
+    pub vocabulary: usize,
+    /// A reader that is behind for so long is given up.
+    pub stall_max: Duration,
+}
+
+/// The state of the loop.
+pub struct Continuous {
+    model: Box<dyn TextModel>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    limits: Limits,
+    pool: Rc<RefCell<BlockPool>>,
+    // Oldest first.
+    running: Vec<Sequence>,
+    // Put back for lack of blocks; they come before the queue, oldest first.
+    put_back: VecDeque<Sequence>,
+    // Rows per second that prompts were computed at lately.
+    rows_per_s: f64,
+}
+
+impl Continuous {
+    /// A loop over `queue`. Call `run` on the thread that shall own it.
+    pub fn new(model: Box<dyn TextModel>, queue: Arc<Queue>, counters: Arc<Counters>, limits: Limits) -> Self {
+        let blocks = model.blocks();
+        Counters::set(&counters.blocks_total, blocks);
+        Counters::set(&counters.blocks_free, blocks);
+        Self {
+            model,
+            queue,
+            counters,
+            limits,
+            pool: Rc::new(RefCell::new(BlockPool::new(blocks))),
+            running: Vec::new(),
+            put_back: VecDeque::new(),
+            rows_per_s: 1000.0,
+        }
+    }
+
+    /// Serves until the queue closes.
+    pub fn run(mut self) {
+        loop {
+            if self.running.is_empty() && self.put_back.is_empty() {
+                self.publish();
+                self.queue.wait(None);
+            }
+            if self.queue.is_closed() {
+                return self.end_all();
+            }
+            self.sweep();
+            self.admit();
+            self.publish();
+            if !self.step() && !(self.running.is_empty() && self.put_back.is_empty()) {
+                std::thread::sleep(STALL_POLL);
+            }
+        }
+    }
+
+    fn end_all(&mut self) {
+        for mut sequence in self.running.drain(..).chain(self.put_back.drain(..)) {
+            sequence.fail(Error::new(ErrorKind::Cancelled, "the model was unloaded before the answer was complete"));
+        }
+        self.publish();
+    }
+
+    fn publish(&self) {
+        Counters::set(&self.counters.queued, self.queue.len() + self.put_back.len());
+        Counters::set(&self.counters.running, self.running.len());
+        Counters::set(&self.counters.blocks_free, self.pool.borrow().free());
+    }
+
+    /// Drops whoever nobody waits for, and whose time is over.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let abandoned = self.queue.sweep();
+        Counters::add(&self.counters.cancelled, abandoned);
+        let (counters, stall_max) = (&self.counters, self.limits.stall_max);
+        let mut keep = |sequence: &mut Sequence| {
+            sequence.check_reader(now);
+            if sequence.is_abandoned() {
+                let counter = if sequence.is_satisfied() { &counters.finished } else { &counters.cancelled };
+                Counters::add(counter, 1);
+                return false;
+            }
+            let stuck = sequence.stalled_since().is_some_and(|since| now - since > stall_max);
+            if sequence.is_late(now) || stuck {
+                sequence.fail(Error::new(ErrorKind::Timeout, "the time for the answer ran out"));
+                Counters::add(&counters.failed, 1);
+                return false;
+            }
+            true
+        };
+        self.running.retain_mut(&mut keep);
+        self.put_back.retain_mut(&mut keep);
+    }
+
+    /// Takes in whoever fits: those put back first, then the queue, in order of arrival.
+    fn admit(&mut self) {
+        while self.running.len() < self.limits.parallel {
+            if let Some(mut sequence) = self.put_back.pop_front() {
+                if !self.try_start(&mut sequence) {
+                    self.put_back.push_front(sequence);
+                    return;
+                }
+                self.running.push(sequence);
+                continue;
+            }
+            let free = self.pool.borrow().free();
+            let alone = self.running.is_empty();
+            // Without what the cache may spare: the exact count is known only once the prefix was looked up.
+            let Some(submission) = self.queue.pop_if(|_| free > 0 || alone) else { return };
+            let mut sequence = Sequence::new(submission, self.pool.clone());
+            if !self.try_start(&mut sequence) {
+                self.put_back.push_front(sequence);
+                return;
+            }
+            Counters::add(&self.counters.cached_tokens, sequence.cached_tokens());
+            self.running.push(sequence);
+        }
+    }
+
+    /// Looks up the prefix and checks that the rest of the tokens finds blocks, with one to spare for each that
+    /// runs already. Whoever is alone is always let in: the door made sure that it fits.
+    fn try_start(&self, sequence: &mut Sequence) -> bool {
+        sequence.reuse_prefix(self.limits.prefix_cache);
+        let wanted = BlockTable::blocks_for(sequence.tokens().len() + 1).saturating_sub(sequence.blocks().len());
+        if self.running.is_empty() || wanted + self.running.len() <= self.pool.borrow().free() {
+            return true;
+        }
+        sequence.put_back();
+        false
+    }
+
+    /// Computes one step. False if there was nothing to compute.
+    fn step(&mut self) -> bool {
+        let views: Vec<_> = self.running.iter().map(Sequence::view).collect();
+        let target = (self.rows_per_s * MIXED_STEP_TARGET.as_secs_f64()) as usize / PROMPT_CHUNK_MIN * PROMPT_CHUNK_MIN;
+        let bounds = Bounds {
+            step_tokens_max: self.limits.step_tokens_max.max(self.running.len()),
+            prompt_tokens_beside_talk_max: target.max(PROMPT_CHUNK_MIN),
+            blocks_free: self.pool.borrow().free(),
+        };
+        let mut plan = plan::plan(&views, &bounds);
+        if !plan.put_back.is_empty() {
+            // Blocks are free only once they are given back: the next turn plans with the rest.
+            self.take_back(&plan);
+            return true;
+        }
+        if plan.rows.is_empty() {
+            return false;
+        }
+        plan.rows.sort_unstable();
+        for &(index, count) in &plan.rows {
+            let grown = self.running[index].table_mut().grow(views[index].computed + count);
+            debug_assert!(grown, "the plan promised blocks that are not there");
+        }
+        self.compute(&plan.rows);
+        true
+    }
+
+    fn take_back(&mut self, plan: &Plan) {
+        let mut indices = plan.put_back.clone();
+        indices.sort_unstable_by(|a, b| b.cmp(a));
+        for index in indices {
+            let mut sequence = self.running.remove(index);
+            sequence.put_back();
+            Counters::add(&self.counters.preempted, 1);
+            self.put_back.push_front(sequence);
+        }
+    }
+
+    fn compute(&mut self, rows: &[(usize, usize)]) {
+        let mut batch = Batch::default();
+        let wanted: Vec<Range<usize>> =
+            rows.iter().map(|&(index, count)| push_rows(&mut batch, &self.running[index], count)).collect();
+        let started = Instant::now();
+        let mut results = match self.forward(&batch) {
+            Ok(logits) => vec![Ok(logits)],
+            Err(error) if rows.len() == 1 => vec![Err(error)],
+            Err(_) => self.forward_one_by_one(rows),
+        };
+        self.note_pace(rows, started.elapsed());
+        Counters::add(&self.counters.steps, 1);
+        let mut ended = Vec::new();
+        for (at, (&(index, count), wanted)) in rows.iter().zip(wanted).enumerate() {
+            let (result, wanted) =
+                if results.len() == 1 { (&mut results[0], wanted) } else { (&mut results[at], 0..wanted.len()) };
+            if self.deliver(index, count, result, wanted) {
+                ended.push(index);
+            }
+        }
+        ended.sort_unstable_by(|a, b| b.cmp(a));
+        for index in ended {
+            drop(self.running.remove(index));
+        }
+    }
+
+    /// Hands a sequence its logits. True if it ended.
+    fn deliver(&mut self, index: usize, count: usize, result: &mut Result<Logits>, wanted: Range<usize>) -> bool {
+        let sequence = &mut self.running[index];
+        let before = (sequence.computed(), sequence.generated());
+        let outcome = match result {
+            Ok(logits) => {
+                let width = logits.vocabulary;
+                let mut rows: Vec<&mut [f32]> = if wanted.is_empty() {
+                    Vec::new()
+                } else {
+                    let known = width.min(self.limits.vocabulary);
+                    let rows = logits.values[wanted.start * width..wanted.end * width].chunks_exact_mut(width);
+                    rows.map(|row| &mut row[..known]).collect()
+                };
+                sequence.advance(count, &mut rows, self.limits.prefix_cache)
+            }
+            Err(error) => Err(error.clone()),
+        };
+        let prompt_rows = sequence.prompt_tokens().saturating_sub(before.0).min(count);
+        Counters::add(&self.counters.prompt_tokens, prompt_rows);
+        Counters::add(&self.counters.generated_tokens, sequence.generated() - before.1);
+        match outcome {
+            Ok(false) => false,
+            Ok(true) => {
+                Counters::add(&self.counters.finished, 1);
+                true
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a sequence failed");
+                sequence.fail(error);
+                Counters::add(&self.counters.failed, 1);
+                true
+            }
+        }
+    }
+
+    /// One forward; a panic in it comes back as an error.
+    fn forward(&mut self, batch: &Batch) -> Result<Logits> {
+        let model = &mut self.model;
+        catch_unwind(AssertUnwindSafe(|| model.forward(batch))).unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            tracing::error!(panic = %words, "the model panicked");
+            Err(Error::internal("the model failed on this request"))
+        })
+    }
+
+    /// After a fault nobody knows whose it was: each sequence computes its rows alone, and the guilty one is found.
+    fn forward_one_by_one(&mut self, rows: &[(usize, usize)]) -> Vec<Result<Logits>> {
+        rows.iter()
+            .map(|&(index, count)| {
+                let mut batch = Batch::default();
+                push_rows(&mut batch, &self.running[index], count);
+                self.forward(&batch)
+            })
+            .collect()
+    }
+
+    /// Remembers how fast prompts go, so that a mixed step stays near its target.
+    fn note_pace(&mut self, rows: &[(usize, usize)], elapsed: Duration) {
+        let count: usize = rows.iter().map(|row| row.1).sum();
+        if count >= PROMPT_CHUNK_MIN && elapsed > Duration::ZERO {
+            self.rows_per_s += 0.3 * (count as f64 / elapsed.as_secs_f64() - self.rows_per_s);
+        }
+    }
+}
+
+/// Adds the next `count` rows of a sequence to a batch; returns where its logits will stand.
+fn push_rows(batch: &mut Batch, sequence: &Sequence, count: usize) -> Range<usize> {
+    let start = sequence.computed();
+    let tokens = &sequence.tokens()[start..start + count];
+    let rows = batch.push(tokens, start, sequence.blocks());
+    let first = batch.logit_rows.len();
+    if sequence.scores_prompt() {
+        batch.logit_rows.extend(rows);
+    } else if start + count == sequence.tokens().len() {
+        batch.logit_rows.push(rows.end - 1);
+    }
+    first..batch.logit_rows.len()
+}
+
+#[cfg(test)]
+#[path = "continuous_tests.rs"]
+mod tests;

@@ -1,0 +1,9 @@
+//! Who runs when: a bounded queue of requests before one thread that owns a model.
+//! The catalog starts one per loaded model; the door pushes into its queue.
+//! Invariant: what was accepted ends in exactly one `Done` or `Failed`, unless its caller went away.
+
+pub mod continuous;
+pub mod counters;
+pub mod plan;
+pub mod queue;
+pub mod sequence;

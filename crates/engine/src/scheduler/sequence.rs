@@ -1,0 +1,322 @@
+//! One request under way: its tokens, what of them is computed, its blocks, its sampler, its reader.
+//! The queue holds `Submission`s; the loop turns them into `Sequence`s when there is room.
+//! Invariant: dropping a sequence gives its blocks back; a closed reader is the only cancel signal there is.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::plan::View;
+use crate::error::{Error, ErrorKind};
+use crate::kv::blocks::{BlockPool, BlockTable};
+use crate::output::FinishReason;
+use crate::request::Sampling;
+use crate::sampling::{Logprobs, Sampler};
+
+/// Events that fit between the loop and a reader before the sequence must wait.
+pub const EVENTS_MAX: usize = 64;
+
+/// Rows per step of a prompt whose logprobs are wanted, since each costs a row of logits.
+const SCORED_ROWS_MAX: usize = 32;
+
+/// What the loop tells a request's reader.
+#[derive(Debug)]
+pub enum StepEvent {
+    /// Logprobs of the prompt's tokens from the second on.
+    Prompt(Vec<Logprobs>),
+    /// A new token; an end token that ends the text is not among them.
+    Token {
+        /// Its id.
+        id: u32,
+        /// Its logprobs, if asked for.
+        logprobs: Option<Logprobs>,
+    },
+    /// The end.
+    Done {
+        /// Why.
+        reason: FinishReason,
+        /// Prompt tokens that came from the cache.
+        cached_tokens: u32,
+        /// New tokens, an end token included.
+        completion_tokens: u32,
+    },
+    /// It failed.
+    Failed(Error),
+}
+
+/// A checked request on its way to the loop. `tokens` is not empty and fits the context with `max_tokens`.
+pub struct Submission {
+    /// The prompt.
+    pub tokens: Vec<u32>,
+    /// How to draw.
+    pub sampling: Sampling,
+    /// Seed, if the request names none.
+    pub seed: u64,
+    /// New tokens at most.
+    pub max_tokens: usize,
+    /// End tokens are forbidden before so many.
+    pub min_tokens: usize,
+    /// Tokens that end the text.
+    pub end_tokens: Arc<[u32]>,
+    /// Alternatives to report per new token.
+    pub logprobs: Option<u8>,
+    /// The same for the prompt.
+    pub prompt_logprobs: Option<u8>,
+    /// When it must be complete.
+    pub deadline: Option<Instant>,
+    /// Set by the reader before it goes away because a stop string ended the text.
+    pub satisfied: Arc<AtomicBool>,
+    /// The reader.
+    pub events: mpsc::Sender<StepEvent>,
+}
+
+impl Submission {
+    /// Tells the reader that it failed. A full or closed channel loses the message, never more.
+    pub fn fail(&self, error: Error) {
+        let _ = self.events.try_send(StepEvent::Failed(error));
+    }
+}
+
+/// A request that holds blocks and takes part in steps.
+pub struct Sequence {
+    request: Submission,
+    table: BlockTable,
+    sampler: Sampler,
+    tokens: Vec<u32>,
+    prompt_tokens: usize,
+    computed: usize,
+    cached_tokens: usize,
+    prompt_scores: Vec<Logprobs>,
+    stalled_since: Option<Instant>,
+}
+
+impl Sequence {
+    /// Starts a request with an empty table on `pool`.
+    pub fn new(mut request: Submission, pool: Rc<RefCell<BlockPool>>) -> Self {
+        let tokens = std::mem::take(&mut request.tokens);
+        Self {
+            table: BlockTable::new(pool),
+            sampler: Sampler::new(&request.sampling, request.seed, &tokens),
+            prompt_tokens: tokens.len(),
+            computed: 0,
+            cached_tokens: 0,
+            prompt_scores: Vec::new(),
+            stalled_since: None,
+            tokens,
+            request,
+        }
+    }
+
+    /// All tokens so far, the prompt's first.
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Tokens of the prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
+    }
+
+    /// Tokens whose keys are in the cache.
+    pub fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// Prompt tokens that were found in the cache.
+    pub fn cached_tokens(&self) -> usize {
+        self.cached_tokens
+    }
+
+    /// Its blocks.
+    pub fn table_mut(&mut self) -> &mut BlockTable {
+        &mut self.table
+    }
+
+    /// Its blocks, by position.
+    pub fn blocks(&self) -> &[u32] {
+        self.table.blocks()
+    }
+
+    /// New tokens so far.
+    pub fn generated(&self) -> usize {
+        self.tokens.len() - self.prompt_tokens
+    }
+
+    /// Whether every row must give logits: the prompt's logprobs are wanted and not reported yet.
+    pub fn scores_prompt(&self) -> bool {
+        self.request.prompt_logprobs.is_some() && self.generated() == 0
+    }
+
+    /// Takes over what the cache has of it; a prompt whose logprobs are wanted must be computed whole.
+    pub fn reuse_prefix(&mut self, enabled: bool) {
+        if enabled && !self.scores_prompt() {
+            self.computed = self.table.reuse_prefix(&self.tokens);
+            if self.generated() == 0 {
+                self.cached_tokens = self.computed;
+            }
+        }
+    }
+
+    /// How the plan sees it.
+    pub fn view(&self) -> View {
+        let remaining = self.tokens.len() - self.computed;
+        View {
+            remaining,
+            computed: self.computed,
+            talking: remaining == 1 && self.generated() > 0,
+            stalled: self.stalled_since.is_some(),
+            blocks: self.table.blocks().len(),
+            blocks_alone: self.table.blocks_alone(),
+            chunk_max: if self.scores_prompt() { SCORED_ROWS_MAX } else { usize::MAX },
+        }
+    }
+
+    /// Notes whether the reader keeps up; a step may send three events.
+    pub fn check_reader(&mut self, now: Instant) {
+        match (self.request.events.capacity() >= 3, self.stalled_since) {
+            (true, _) => self.stalled_since = None,
+            (false, None) => self.stalled_since = Some(now),
+            (false, Some(_)) => {}
+        }
+    }
+
+    /// Since when its reader is behind.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.stalled_since
+    }
+
+    /// Whether nobody waits for it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.request.events.is_closed()
+    }
+
+    /// Whether its reader left because it had what it wanted.
+    pub fn is_satisfied(&self) -> bool {
+        self.request.satisfied.load(Ordering::Relaxed)
+    }
+
+    /// Whether its time is over.
+    pub fn is_late(&self, now: Instant) -> bool {
+        self.request.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Gives its blocks back; it must start over, mostly from the cache.
+    pub fn put_back(&mut self) {
+        self.table.clear();
+        self.computed = 0;
+        self.prompt_scores.clear();
+    }
+
+    /// Tells the reader that it failed, and keeps its blocks' contents from being reused.
+    pub fn fail(&mut self, error: Error) {
+        if error.kind == ErrorKind::Internal {
+            self.table.forget();
+        }
+        self.request.fail(error);
+    }
+
+    /// Takes the logits of `count` rows just computed, if any were asked for. Returns true when it is complete.
+    ///
+    /// # Errors
+    /// `Internal` if the logits are not numbers.
+    pub fn advance(&mut self, count: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
+        let scoring = self.scores_prompt();
+        if scoring {
+            self.score_prompt(rows)?;
+        }
+        self.computed += count;
+        let Some(logits) = rows.last_mut().filter(|_| self.computed == self.tokens.len()) else {
+            self.share(share);
+            return Ok(false);
+        };
+        if scoring {
+            let scores = std::mem::take(&mut self.prompt_scores);
+            self.send(StepEvent::Prompt(scores));
+        }
+        if self.request.max_tokens == 0 {
+            self.share(share);
+            return Ok(self.finish(FinishReason::Length));
+        }
+        let done = self.draw(logits)?;
+        self.share(share);
+        Ok(done)
+    }
+
+    fn share(&mut self, enabled: bool) {
+        if enabled {
+            self.table.share(&self.tokens, self.computed);
+        }
+    }
+
+    fn score_prompt(&mut self, rows: &[&mut [f32]]) -> Result<(), Error> {
+        let top = usize::from(self.request.prompt_logprobs.unwrap_or(0));
+        for (offset, logits) in rows.iter().enumerate() {
+            let next = self.computed + offset + 1;
+            if next < self.prompt_tokens {
+                self.prompt_scores.push(crate::sampling::score(logits, self.tokens[next], top)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self, logits: &mut [f32]) -> Result<bool, Error> {
+        // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
+        let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
+        let forbidden: &[u32] = if self.generated() < self.request.min_tokens { &self.request.end_tokens } else { &[] };
+        let id = self.sampler.sample(logits, forbidden)?;
+        self.sampler.accept(id);
+        self.tokens.push(id);
+        if self.request.end_tokens.contains(&id) {
+            return Ok(self.finish(FinishReason::Stop));
+        }
+        let logprobs = raw.map(|(logits, top)| crate::sampling::score(&logits, id, top)).transpose()?;
+        self.send(StepEvent::Token { id, logprobs });
+        if self.generated() >= self.request.max_tokens {
+            return Ok(self.finish(FinishReason::Length));
+        }
+        Ok(false)
+    }
+
+    fn finish(&mut self, reason: FinishReason) -> bool {
+        self.send(StepEvent::Done {
+            reason,
+            cached_tokens: self.cached_tokens as u32,
+            completion_tokens: self.generated() as u32,
+        });
+        true
+    }
+
+    /// There is room for a step's events, or the sequence would not have been planned; a reader that is gone is
+    /// noticed before the next step.
+    fn send(&self, event: StepEvent) {
+        let _ = self.request.events.try_send(event);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A submission with its reader, for tests of the queue and the loop.
+    pub(crate) fn submission(tokens: Vec<u32>) -> (Submission, mpsc::Receiver<StepEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let submission = Submission {
+            tokens,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            seed: 0,
+            max_tokens: 8,
+            min_tokens: 0,
+            end_tokens: Arc::from([]),
+            logprobs: None,
+            prompt_logprobs: None,
+            deadline: None,
+            satisfied: Arc::default(),
+            events,
+        };
+        (submission, receiver)
+    }
+}
