@@ -137,7 +137,8 @@ fn bind(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 fn log_to_stderr(verbose: bool) {
-    let filter = if verbose { "info,actix_server=warn,api=debug,engine=debug,prompt=debug" } else { "info,actix_server=warn" };
+    let filter =
+        if verbose { "info,actix_server=warn,api=debug,engine=debug,prompt=debug" } else { "info,actix_server=warn" };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
