@@ -17,6 +17,7 @@ use crate::progress::Progress;
 use crate::request::{GenerateRequest, Prompt, Sampling};
 use crate::sampling::TOP_LOGPROBS_MAX;
 use crate::scheduler::sequence::{EVENTS_MAX, Submission};
+use crate::tokens::TokenStream;
 
 pub use crate::catalog::ModelSource;
 
@@ -91,8 +92,9 @@ impl Engine {
         let max_tokens = room_for_answer(tokens.len(), request.max_tokens, &loaded)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let satisfied = Arc::default();
-        let generation =
-            Generation::new(receiver, loaded.tokenizer.clone(), &request.stop, Arc::clone(&satisfied), &tokens);
+        let stream = TokenStream::new(loaded.tokenizer.clone(), true).with_stops(&request.stop);
+        let stream = if request.begins_text { stream } else { stream.continuing() };
+        let generation = Generation::new(receiver, loaded.tokenizer.clone(), stream, Arc::clone(&satisfied), &tokens);
         let timeout = request.timeout.or(self.catalog.config().timeout);
         let bounded = |top: Option<u8>| top.map(|top| top.min(TOP_LOGPROBS_MAX as u8));
         loaded.queue.push(Submission {

@@ -31,14 +31,14 @@ pub struct Generation {
 }
 
 impl Generation {
+    /// `stream` turns this answer's ids into text; `prompt` is what it answers.
     pub(crate) fn new(
         events: mpsc::Receiver<StepEvent>,
         tokenizer: Tokenizer,
-        stops: &[String],
+        stream: TokenStream,
         satisfied: Arc<AtomicBool>,
         prompt: &[u32],
     ) -> Self {
-        let stream = TokenStream::new(tokenizer.clone(), true).continuing().with_stops(stops);
         Self {
             events,
             stream,

@@ -82,6 +82,9 @@ pub struct GenerateRequest {
     pub logprobs: Option<u8>,
     /// The same for the prompt's tokens.
     pub prompt_logprobs: Option<u8>,
+    /// The answer is a text of its own, as in a chat, and does not go on where the prompt ends: a space that the
+    /// tokenizer puts before every first word is then no part of it.
+    pub begins_text: bool,
     /// Time until the whole answer must be there.
     pub timeout: Option<Duration>,
 }
@@ -99,6 +102,7 @@ impl GenerateRequest {
             stop: Vec::new(),
             logprobs: None,
             prompt_logprobs: None,
+            begins_text: false,
             timeout: None,
         }
     }

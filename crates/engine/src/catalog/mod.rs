@@ -130,7 +130,7 @@ impl Catalog {
     fn start(&self, info: ModelInfo, tokenizer: Tokenizer, mut model: Box<dyn TextModel>) -> Result<Loaded> {
         warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
         let queue = Arc::new(Queue::new(self.config.queue_requests_max, self.config.queue_tokens_max));
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(model.blocks()));
         let limits = Limits {
             parallel: self.config.parallel.max(1),
             step_tokens_max: self.config.step_tokens_max.max(1),

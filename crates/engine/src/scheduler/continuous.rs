@@ -62,8 +62,6 @@ impl Continuous {
     /// A loop over `queue`. Call `run` on the thread that shall own it.
     pub fn new(model: Box<dyn TextModel>, queue: Arc<Queue>, counters: Arc<Counters>, limits: Limits) -> Self {
         let blocks = model.blocks();
-        Counters::set(&counters.blocks_total, blocks);
-        Counters::set(&counters.blocks_free, blocks);
         Self {
             model,
             queue,

@@ -70,7 +70,7 @@ struct Running {
 
 impl Running {
     fn start(blocks: usize, limits: Limits, delay: Duration) -> Self {
-        let (queue, counters) = (Arc::new(Queue::new(1000, 1 << 20)), Arc::new(Counters::default()));
+        let (queue, counters) = (Arc::new(Queue::new(1000, 1 << 20)), Arc::new(Counters::new(blocks)));
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::spawn(move || {
             let model = Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay };

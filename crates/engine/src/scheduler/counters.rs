@@ -25,6 +25,14 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counters of a model with `blocks` blocks, all free.
+    pub fn new(blocks: usize) -> Self {
+        let counters = Self::default();
+        Self::set(&counters.blocks_total, blocks);
+        Self::set(&counters.blocks_free, blocks);
+        counters
+    }
+
     /// Adds `count` to a counter.
     pub fn add(counter: &AtomicU64, count: usize) {
         counter.fetch_add(count as u64, Ordering::Relaxed);

@@ -1,0 +1,35 @@
+//! Tokens per second while talking: one row per sequence and step, 1, 8, 16 and 32 sequences.
+//! `cargo bench --bench decode -- [--model FILE]... [--threads N] [--batch 1,8] [--tokens 32] [--depth 0] [--repeat 3]`
+//! Invariant: loading and the first forward are not counted; the figure is the median of the repeats.
+#![allow(clippy::unwrap_used)]
+
+mod model;
+#[path = "../tests/support/random_model.rs"]
+mod random_model;
+#[path = "../tests/support/toy/mod.rs"]
+mod toy;
+
+use std::time::Instant;
+
+use model::{Arguments, Model, median, report};
+
+fn main() {
+    let arguments = Arguments::read(32, &[1, 8, 16, 32]);
+    let most = arguments.batches.iter().copied().max().unwrap_or(1);
+    for path in &arguments.models {
+        let mut model = Model::open(path, arguments.threads, most, arguments.depth + arguments.tokens);
+        model.fill(most, arguments.depth);
+        for &batch in &arguments.batches {
+            model.step(batch, arguments.depth, 1);
+            let speeds = (0..arguments.repeat).map(|_| {
+                let started = Instant::now();
+                for position in arguments.depth..arguments.depth + arguments.tokens {
+                    model.step(batch, position, 1);
+                }
+                (batch * arguments.tokens) as f64 / started.elapsed().as_secs_f64()
+            });
+            let speed = median(speeds.collect());
+            report("decode", path, &arguments, batch, speed);
+        }
+    }
+}

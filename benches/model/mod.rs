@@ -1,0 +1,144 @@
+//! A decoder with its pages, taken out of the engine to be measured alone, and the arguments that the benches share.
+//! `decode` and `prefill` use it. Without `--model` they make random models at real shapes, as `make_model` does.
+//! Invariant: one line of JSON per result, so that a script can set it beside another program's.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engine::batch::Batch;
+use engine::config::KvType;
+use engine::decoder::Decoder;
+use engine::kv::BLOCK_TOKENS;
+use engine::kv::pages::Pages;
+use engine::ops::pool::Pool;
+use engine::progress::Silent;
+use engine::weights::{self, Description, ModelFiles};
+
+use crate::toy::gguf::Mix;
+
+/// `--model FILE` (any number), `--threads N`, `--repeat N`, `--tokens N`, `--batch A,B,...`, `--depth N`.
+pub(crate) struct Arguments {
+    pub(crate) models: Vec<PathBuf>,
+    pub(crate) threads: usize,
+    pub(crate) repeat: usize,
+    pub(crate) tokens: usize,
+    pub(crate) batches: Vec<usize>,
+    pub(crate) depth: usize,
+}
+
+impl Arguments {
+    /// Reads the command line; `tokens` and `batches` are the defaults of this bench.
+    pub(crate) fn read(tokens: usize, batches: &[usize]) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut read =
+            Self { models: Vec::new(), threads: cores, repeat: 3, tokens, batches: batches.to_vec(), depth: 0 };
+        let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+        while let Some(name) = arguments.next() {
+            let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
+            let number = || value.parse().unwrap_or_else(|_| panic!("{name} wants a number, not {value}"));
+            match name.as_str() {
+                "--model" => read.models.push(value.into()),
+                "--threads" => read.threads = number(),
+                "--repeat" => read.repeat = number(),
+                "--tokens" => read.tokens = number(),
+                "--depth" => read.depth = number(),
+                "--batch" => read.batches = value.split(',').map(|batch| batch.parse().unwrap()).collect(),
+                _ => panic!("unknown argument {name}"),
+            }
+        }
+        if read.models.is_empty() {
+            read.models = random_models();
+        }
+        read
+    }
+}
+
+/// The standard set, made once below the target folder.
+fn random_models() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/random-models");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut models = Vec::new();
+    for shape in ["135m", "1.2b"] {
+        for mix in ["Q4_K_M", "Q8_0", "BF16"] {
+            let path = folder.join(format!("{shape}-{mix}.gguf"));
+            if !path.exists() {
+                let partial = path.with_extension("partial");
+                crate::random_model::write(
+                    &crate::random_model::shape(shape).unwrap(),
+                    Mix::named(mix).unwrap(),
+                    &partial,
+                );
+                std::fs::rename(partial, &path).unwrap();
+            }
+            models.push(path);
+        }
+    }
+    models
+}
+
+/// A model to be measured.
+pub(crate) struct Model {
+    pub(crate) decoder: Decoder,
+    pub(crate) pages: Pages,
+    pub(crate) blocks_each: usize,
+}
+
+impl Model {
+    /// Opens `path` with room for `sequences` of `tokens` tokens.
+    pub(crate) fn open(path: &Path, threads: usize, sequences: usize, tokens: usize) -> Self {
+        let opened = weights::open(&ModelFiles::locate(path, None).unwrap()).unwrap();
+        let family = match &opened.description {
+            Description::Gguf(metadata) => {
+                let rows = opened.weights.get("token_embd.weight").unwrap().unwrap().shape[0];
+                engine::families::from_gguf(metadata, rows).unwrap()
+            }
+            Description::Safetensors { config, .. } => engine::families::from_config_json(config).unwrap(),
+        };
+        let pool = Arc::new(Pool::new(threads).unwrap());
+        let decoder = Decoder::load(family.config, opened.weights.as_ref(), pool, &Silent).unwrap();
+        let shape = decoder.config();
+        let blocks_each = tokens.div_ceil(BLOCK_TOKENS);
+        let blocks = sequences * blocks_each;
+        let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, blocks, KvType::F16).unwrap();
+        Self { decoder, pages, blocks_each }
+    }
+
+    /// Computes `count` rows of each of `sequences` sequences from position `start`, with logits for each's last.
+    pub(crate) fn step(&mut self, sequences: usize, start: usize, count: usize) {
+        let mut batch = Batch::default();
+        let vocabulary = self.decoder.config().vocabulary as u32;
+        for sequence in 0..sequences as u32 {
+            let tokens: Vec<u32> =
+                (start..start + count).map(|p| (p as u32 * 7919 + sequence * 104_729) % vocabulary).collect();
+            let first = sequence * self.blocks_each as u32;
+            let blocks: Vec<u32> = (first..first + self.blocks_each as u32).collect();
+            let rows = batch.push(&tokens, start, &blocks);
+            batch.logit_rows.push(rows.end - 1);
+        }
+        std::hint::black_box(self.decoder.forward(&batch, &mut self.pages).unwrap());
+    }
+
+    /// Fills positions below `depth` of every sequence, in chunks.
+    pub(crate) fn fill(&mut self, sequences: usize, depth: usize) {
+        for start in (0..depth).step_by(256) {
+            self.step(sequences, start, 256.min(depth - start));
+        }
+    }
+}
+
+/// The middle one of some measurements.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// One line of result.
+pub(crate) fn report(bench: &str, path: &Path, arguments: &Arguments, batch: usize, tokens_per_s: f64) {
+    let model = path.file_name().unwrap().to_string_lossy();
+    println!(
+        "{{\"bench\":\"{bench}\",\"model\":\"{model}\",\"threads\":{},\"batch\":{batch},\"tokens\":{},\"depth\":{},\
+         \"tokens_per_s\":{tokens_per_s:.2}}}",
+        arguments.threads, arguments.tokens, arguments.depth
+    );
+}
