@@ -24,6 +24,11 @@ impl Display {
         Self { bar: Mutex::new(None), is_terminal: std::io::stderr().is_terminal() }
     }
 
+    /// Takes the bar away, so that lines can be printed.
+    pub fn clear(&self) {
+        self.replace(None);
+    }
+
     fn replace(&self, bar: Option<ProgressBar>) {
         let mut shown = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = shown.take() {

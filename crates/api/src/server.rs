@@ -52,8 +52,8 @@ pub async fn run(
             .configure(routes::configure)
             .wrap(from_fn(key::require_key))
             .wrap(from_fn(host::guard_host))
-            .wrap(cors)
             .wrap(from_fn(log::request_log))
+            .wrap(cors)
     };
     HttpServer::new(app)
         .workers(WORKERS)

@@ -1,5 +1,5 @@
 //! Gives every request an id, and every answer a line in the log when the log is verbose.
-//! The outermost layer, so that refusals carry the id too.
+//! The outermost layer but for CORS, so that refusals carry the id too.
 //! Invariant: the line holds method, path, status and time; no query, no body.
 
 use std::time::Instant;

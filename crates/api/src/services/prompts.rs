@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::{ErrorKind, ModelInfo};
+use prompt::reply::{ReplyOptions, Tags};
 use prompt::{Conversation, LocalTime, RenderOptions, SpecialTokens, Template, TemplateError};
 use serde_json::{Map, Value};
 
@@ -32,6 +33,8 @@ pub struct Rendered {
     pub text: String,
     /// Strings that end the turn; empty where the model's own template rules.
     pub stop: Vec<String>,
+    /// How the reply to it is to be read.
+    pub reply: ReplyOptions,
 }
 
 impl Prompts {
@@ -46,7 +49,9 @@ impl Prompts {
         };
         let text = template.render(conversation, &options).map_err(refused)?;
         let stop = if model.chat_template.is_some() { Vec::new() } else { template.turn_end() };
-        Ok(Rendered { text, stop })
+        let reasoning = Tags::detect(template.source());
+        let starts_in_reasoning = reasoning.as_ref().is_some_and(|tags| tags.left_open(&text));
+        Ok(Rendered { text, stop, reply: ReplyOptions { starts_in_reasoning, reasoning } })
     }
 
     fn template(&self, model: &ModelInfo) -> Result<Template> {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use engine::{Engine, ErrorKind, Event, FinishReason, GenerateRequest, ModelInfo, Prompt, TokenLogprobs, Usage};
 use prompt::Conversation;
+use prompt::reply::{self, ReplyParser};
 
 use crate::error::{ApiError, Kind, Result};
 use crate::services::generation::{Events, draws};
@@ -40,7 +41,16 @@ pub enum Delta {
 /// The answers under way.
 pub struct Reply {
     events: Events,
+    parting: Vec<Parting>,
     ready: VecDeque<(u32, Delta)>,
+}
+
+/// Parts one choice into what is thought and what is said.
+struct Parting {
+    /// None once the choice is done.
+    parser: Option<ReplyParser>,
+    /// Of tokens whose text is still held back.
+    logprobs: Vec<TokenLogprobs>,
 }
 
 impl Turn {
@@ -54,7 +64,9 @@ impl Turn {
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.stop.extend(rendered.stop);
             let events = Events::start(&engine, draws(&request, choices).collect())?;
-            Ok(Reply { events, ready: VecDeque::new() })
+            let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
+            let parting = (0..choices).map(|_| parting()).collect();
+            Ok(Reply { events, parting, ready: VecDeque::new() })
         })
         .await
     }
@@ -76,11 +88,47 @@ impl Reply {
     }
 
     fn take(&mut self, index: u32, event: Event) {
+        let parting = &mut self.parting[index as usize];
+        let ready = &mut self.ready;
         match event {
             Event::Prompt(_) => {}
-            Event::Piece { text, logprobs } => self.ready.push_back((index, Delta::Text(text, logprobs))),
-            Event::Done { reason, usage } => self.ready.push_back((index, Delta::Done(reason, usage))),
+            Event::Piece { text, logprobs } => {
+                ready.extend(parting.push(&text, logprobs).into_iter().map(|delta| (index, delta)));
+            }
+            Event::Done { reason, usage } => {
+                ready.extend(parting.finish().into_iter().map(|delta| (index, delta)));
+                ready.push_back((index, Delta::Done(reason, usage)));
+            }
         }
+    }
+}
+
+impl Parting {
+    fn push(&mut self, text: &str, logprobs: Vec<TokenLogprobs>) -> Vec<Delta> {
+        self.logprobs.extend(logprobs);
+        let pieces = self.parser.as_mut().map(|parser| parser.push(text)).unwrap_or_default();
+        self.with_logprobs(pieces)
+    }
+
+    /// What was held back. Logprobs of tokens without text (an end token's) come with an empty piece.
+    fn finish(&mut self) -> Vec<Delta> {
+        let pieces = self.parser.take().map(ReplyParser::finish).unwrap_or_default();
+        let mut deltas = self.with_logprobs(pieces);
+        if !self.logprobs.is_empty() {
+            deltas.push(Delta::Text(String::new(), std::mem::take(&mut self.logprobs)));
+        }
+        deltas
+    }
+
+    /// The logprobs that have gathered go with the first piece.
+    fn with_logprobs(&mut self, pieces: Vec<reply::Delta>) -> Vec<Delta> {
+        let delta = |piece| match piece {
+            reply::Delta::Reasoning(text) => Some(Delta::Reasoning(text, std::mem::take(&mut self.logprobs))),
+            reply::Delta::Text(text) => Some(Delta::Text(text, std::mem::take(&mut self.logprobs))),
+            // A kind that this dialect has no place for.
+            _ => None,
+        };
+        pieces.into_iter().filter_map(delta).collect()
     }
 }
 
@@ -92,5 +140,42 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send
             tracing::error!("preparing a request failed: {error}");
             Err(ApiError::new(Kind::Engine(ErrorKind::Internal), "preparing the request failed"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::TokenLogprob;
+    use prompt::reply::{ReplyOptions, Tags};
+
+    fn parting() -> Parting {
+        let options = ReplyOptions { starts_in_reasoning: false, reasoning: Some(Tags::think()) };
+        Parting { parser: Some(ReplyParser::new(options)), logprobs: Vec::new() }
+    }
+
+    fn token(text: &str) -> Vec<TokenLogprobs> {
+        let token = TokenLogprob { id: 1, bytes: text.into(), logprob: -1.0 };
+        vec![TokenLogprobs { token, top: Vec::new() }]
+    }
+
+    #[test]
+    fn no_logprob_is_lost_while_text_is_held_back() {
+        let mut parting = parting();
+        let pieces = ["<th", "ink>", "hm", "</think>", "4", ""];
+        let mut deltas: Vec<Delta> = pieces.iter().flat_map(|piece| parting.push(piece, token(piece))).collect();
+        deltas.extend(parting.finish());
+        let mut counted = 0;
+        let (mut said, mut thought) = (String::new(), String::new());
+        for delta in deltas {
+            let (text, into, logprobs) = match delta {
+                Delta::Text(text, logprobs) => (text, &mut said, logprobs),
+                Delta::Reasoning(text, logprobs) => (text, &mut thought, logprobs),
+                Delta::Done(..) => continue,
+            };
+            into.push_str(&text);
+            counted += logprobs.len();
+        }
+        assert_eq!((said.as_str(), thought.as_str(), counted), ("4", "hm", pieces.len()));
     }
 }

@@ -54,7 +54,7 @@ fn in_plain_words(text: &str) -> String {
         ("expected u32", "expected a whole number from 0 up"),
         ("expected u8", "expected a whole number from 0 up"),
         ("expected i64", "expected a whole number"),
-        ("expected i128", "expected a whole number"),
+        ("expected a JSON number", "expected a whole number"),
         ("expected a sequence", "expected a list"),
         ("expected a map", "expected an object"),
     ];

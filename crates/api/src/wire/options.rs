@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use engine::{GenerateRequest, Prompt, Sampling};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde_json::Number;
 
 use crate::error::{ApiError, Result};
 
@@ -43,7 +44,7 @@ pub struct Options {
     frequency_penalty: Option<f32>,
     presence_penalty: Option<f32>,
     logit_bias: Option<BTreeMap<String, f32>>,
-    seed: Option<i128>,
+    seed: Option<Number>,
     stop: Option<Stop>,
     max_tokens: Option<u32>,
     min_tokens: Option<u32>,
@@ -141,13 +142,14 @@ fn top_k(value: Option<i64>) -> Result<u32> {
 }
 
 /// -1 asks for a fresh seed, as clients of other local servers expect; every other number is taken as it is.
-fn seed(value: Option<i128>) -> Result<Option<u64>> {
-    let range = i128::from(i64::MIN)..=i128::from(u64::MAX);
-    match value {
-        None | Some(-1) => Ok(None),
+fn seed(value: Option<Number>) -> Result<Option<u64>> {
+    let Some(value) = value else { return Ok(None) };
+    match (value.as_i64(), value.as_u64()) {
+        (Some(-1), _) => Ok(None),
         // The wrap of a negative number is wanted: it stays one seed of its own.
-        Some(value) if range.contains(&value) => Ok(Some(value as u64)),
-        Some(_) => Err(ApiError::invalid("seed", "`seed` must fit into 64 bits")),
+        (Some(seed), _) => Ok(Some(seed as u64)),
+        (None, Some(seed)) => Ok(Some(seed)),
+        (None, None) => Err(ApiError::invalid("seed", "`seed` must be a whole number of at most 64 bits")),
     }
 }
 
