@@ -62,6 +62,7 @@ impl Turn {
             let rendered = prompts.render(&model, &conversation, rendering)?;
             request.model = model.name;
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
+            request.begins_text = true;
             request.stop.extend(rendered.stop);
             let events = Events::start(&engine, draws(&request, choices).collect())?;
             let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
