@@ -75,6 +75,8 @@ pub(crate) fn new() -> Environment<'static> {
         bounds::charge_value(state, value)?;
         Ok::<Value, Error>(value.clone())
     });
+    environment.add_filter(NESTED, |value: &Value| bounds::check_nesting(value, false).map(|()| value.clone()));
+    environment.add_filter(KEPT, |value: &Value| bounds::check_nesting(value, true).map(|()| value.clone()));
     environment.add_filter(FACTOR, |value: &Value| {
         if value.is_number() || matches!(value.kind(), ValueKind::Bool | ValueKind::Undefined) {
             Ok(value.clone())
@@ -93,6 +95,10 @@ pub(crate) fn new() -> Environment<'static> {
 pub(crate) const LIMITED: &str = "__limited";
 /// Name of the filter that [`crate::guard`] puts on what `*` multiplies.
 pub(crate) const FACTOR: &str = "__factor";
+/// Name of the filter that [`crate::guard`] puts on what a name is set to.
+pub(crate) const NESTED: &str = "__nested";
+/// Name of the filter that [`crate::guard`] puts on what an attribute is set to.
+pub(crate) const KEPT: &str = "__kept";
 /// Name of the filter that [`crate::quirks`] writes for `%` behind a text.
 pub(crate) const PERCENT: &str = "__percent";
 

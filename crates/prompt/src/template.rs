@@ -99,14 +99,15 @@ impl Template {
     /// Compiles a template. The `tokens` are those of the model which it is for.
     ///
     /// # Errors
-    /// [`TemplateError::Syntax`], or [`TemplateError::Limit`] for a source of more than 512 KiB.
+    /// [`TemplateError::Syntax`], or [`TemplateError::Limit`] for a source of more than 512 KiB or with expressions of
+    /// hundreds of operators.
     pub fn compile(source: &str, tokens: SpecialTokens) -> Result<Self, TemplateError> {
         if source.len() > bounds::SOURCE_BYTES_MAX {
             return Err(TemplateError::Limit("the source is too long".into()));
         }
-        let repaired = guard::guard(&quirks::repair(source));
+        let guarded = guard::guard(&quirks::repair(source)).map_err(|why| TemplateError::Limit(why.to_owned()))?;
         let mut environment = environment::new();
-        environment.add_template_owned(NAME, repaired).map_err(told)?;
+        environment.add_template_owned(NAME, guarded).map_err(told)?;
         Ok(Self(Arc::new(Compiled {
             environment,
             source: source.to_owned(),
