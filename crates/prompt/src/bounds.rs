@@ -14,8 +14,12 @@ use minijinja::{Error, ErrorKind, State, Value};
 
 use crate::repr;
 
-/// Steps of the template engine in one rendering. A conversation of a thousand turns takes some ten thousand.
+/// Steps of the template engine in one rendering of a short conversation. Usual templates take some hundred per turn.
 pub(crate) const FUEL: u64 = 4_000_000;
+/// Steps for every pair of turns on top, as some templates look back at all turns from each.
+const FUEL_PER_PAIR: u64 = 32;
+/// Steps for the longest conversation.
+const FUEL_MAX: u64 = 100_000_000;
 /// How deep macros and loops may nest.
 pub(crate) const RECURSION_MAX: usize = 96;
 /// Bytes of template source; the largest that is known has 17 thousand.
@@ -36,6 +40,12 @@ pub(crate) const BLOCKS_MAX: usize = 64;
 pub(crate) const BRANCHES_MAX: usize = 200;
 /// Spaces of one level of indentation.
 pub(crate) const INDENT_MAX: usize = 64;
+
+/// Steps for a conversation of so many turns.
+pub(crate) fn fuel(turns: usize) -> u64 {
+    let turns = turns as u64;
+    FUEL.saturating_add(turns.saturating_mul(turns).saturating_mul(FUEL_PER_PAIR)).min(FUEL_MAX)
+}
 
 /// Why a rendering ended early on our own account; travels as the source of an engine's error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

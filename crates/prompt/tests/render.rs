@@ -135,3 +135,11 @@ fn a_template_is_shared_between_threads() {
         }
     });
 }
+
+#[test]
+fn long_conversations_have_steps_enough_to_look_back() {
+    let looks_back = "{% for m in messages %}{% for n in messages %}{% if n.role == 'tool' %}!{% endif %}{% endfor %}\
+        {{ m.content }}{% endfor %}";
+    let messages: Vec<Message> = (0..1_000).map(|_| Message::user("x")).collect();
+    assert_eq!(render(looks_back, &messages).unwrap(), "x".repeat(1_000));
+}
