@@ -9,22 +9,43 @@
 
 use std::fmt;
 
+use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
-/// Steps of the template engine in one rendering. A conversation of a thousand turns takes some ten thousand.
-pub(crate) const FUEL: u64 = 5_000_000;
+use crate::repr;
+
+/// Steps of the template engine in one rendering of a short conversation. Usual templates take some hundred per turn.
+pub(crate) const FUEL: u64 = 4_000_000;
+/// Steps for every pair of turns on top, as some templates look back at all turns from each.
+const FUEL_PER_PAIR: u64 = 32;
+/// Steps for the longest conversation.
+const FUEL_MAX: u64 = 100_000_000;
 /// How deep macros and loops may nest.
 pub(crate) const RECURSION_MAX: usize = 96;
 /// Bytes of template source; the largest that is known has 17 thousand.
 pub(crate) const SOURCE_BYTES_MAX: usize = 512 * 1024;
-/// Bytes of one text, the rendered prompt among them.
-pub(crate) const TEXT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of one text, the rendered prompt among them; some two million tokens.
+pub(crate) const TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of all texts together that pass through operators, filters and output during one rendering.
-pub(crate) const TOTAL_BYTES_MAX: usize = 1024 * 1024 * 1024;
+pub(crate) const TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Items of one list.
-pub(crate) const ITEMS_MAX: usize = 1_000_000;
+pub(crate) const ITEMS_MAX: usize = 100_000;
+/// Levels of lists and maps inside each other, in what a template keeps.
+pub(crate) const NESTING_MAX: usize = 64;
+/// Operators and brackets in one tag. The engine compiles an expression by recursion, so its stack bounds them.
+pub(crate) const OPERATORS_MAX: usize = 400;
+/// Blocks inside each other, and branches by `elif`, for the same reason.
+pub(crate) const BLOCKS_MAX: usize = 64;
+/// Branches by `elif` in all.
+pub(crate) const BRANCHES_MAX: usize = 200;
 /// Spaces of one level of indentation.
 pub(crate) const INDENT_MAX: usize = 64;
+
+/// Steps for a conversation of so many turns.
+pub(crate) fn fuel(turns: usize) -> u64 {
+    let turns = turns as u64;
+    FUEL.saturating_add(turns.saturating_mul(turns).saturating_mul(FUEL_PER_PAIR)).min(FUEL_MAX)
+}
 
 /// Why a rendering ended early on our own account; travels as the source of an engine's error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,14 +108,10 @@ pub(crate) fn charge(state: &mut State, bytes: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// The printed form of a value, within the bound and charged to this rendering.
+/// The printed form of a value, as Python prints it, within the bound and charged to this rendering.
 pub(crate) fn print(state: &mut State, value: &Value) -> Result<String, Error> {
-    use fmt::Write;
     let mut out = BoundedText::default();
-    let written = match f64::try_from(value.clone()) {
-        Ok(number) if value.is_number() && !value.is_integer() => crate::json::write_float(&mut out, number),
-        _ => write!(out, "{value}"),
-    };
+    let written = repr::write_str(&mut out, value);
     written.map_err(|_| Stop::text_too_long())?;
     charge(state, out.0.len())?;
     Ok(out.into_string())
@@ -113,4 +130,38 @@ pub(crate) fn charge_value(state: &mut State, value: &Value) -> Result<(), Error
     }
     // How much a list or a map holds shows only when it is printed.
     print(state, value).map(drop)
+}
+
+/// Refuses a value that nests too deep or holds too much. Such a value is freed by recursion, so its depth counts against
+/// the stack.
+///
+/// With `kept` it is about to become an attribute of a namespace: then it may hold no namespace, lest it hold itself.
+pub(crate) fn check_nesting(value: &Value, kept: bool) -> Result<(), Error> {
+    let mut visits = 0;
+    visit(value, kept, 0, &mut visits)
+}
+
+fn visit(value: &Value, kept: bool, depth: usize, visits: &mut usize) -> Result<(), Error> {
+    *visits += 1;
+    if *visits > ITEMS_MAX || depth > NESTING_MAX {
+        return Err(Stop::Limit("a value nests too deep or holds too much").error());
+    }
+    let Some(object) = value.as_object() else { return Ok(()) };
+    if kept && object.type_name().ends_with("::Namespace") {
+        return Err(Stop::Limit("a namespace holds a namespace").error());
+    }
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => {
+            for item in value.try_iter()? {
+                visit(&item, kept, depth + 1, visits)?;
+            }
+        }
+        ValueKind::Map => {
+            for key in value.try_iter()? {
+                visit(&value.get_item(&key)?, kept, depth + 1, visits)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }

@@ -41,6 +41,20 @@ pub(crate) fn new() -> Environment<'static> {
         .map_err(|_| Stop::text_too_long())
     });
     environment.add_function("raise_exception", raise_exception);
+    add_filters(&mut environment);
+    add_checks(&mut environment);
+    // To Python a text and a map are sequences too: they have a length and items.
+    environment.add_test("sequence", |value: &Value| {
+        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
+    });
+    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
+    // Python cannot iterate over `None`, and templates ask so before they do.
+    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    environment
+}
+
+/// The filters that differ from the engine's own: as Python has them, and bounded.
+fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", to_json);
     environment.add_filter("string", |state: &mut State, value: &Value| match value.as_str() {
         Some(text) => Ok(Value::from(text)),
@@ -64,17 +78,20 @@ pub(crate) fn new() -> Environment<'static> {
     environment.add_filter("indent", indent);
     environment.add_filter("int", |value: &Value, default: Option<i64>| to_integer(value, default.unwrap_or(0)));
     environment.add_filter("float", |value: &Value, default: Option<f64>| to_float(value).or(default).unwrap_or(0.0));
-    // To Python a text and a map are sequences too: they have a length and items.
-    environment.add_test("sequence", |value: &Value| {
-        matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Undefined)
-    });
-    environment.add_test("callable", |value: &Value| value.kind() == ValueKind::Plain);
-    // Python cannot iterate over `None`, and templates ask so before they do.
-    environment.add_test("iterable", |value: &Value| !value.is_none() && value.try_iter().is_ok());
+    // These pad to a length of the template's choosing, and no chat template needs them.
+    for filter in ["batch", "slice", "pprint"] {
+        environment.remove_filter(filter);
+    }
+}
+
+/// The filters which only [`crate::guard`] writes into a template.
+fn add_checks(environment: &mut Environment<'static>) {
     environment.add_filter(LIMITED, |state: &mut State, value: &Value| {
         bounds::charge_value(state, value)?;
         Ok::<Value, Error>(value.clone())
     });
+    environment.add_filter(NESTED, |value: &Value| bounds::check_nesting(value, false).map(|()| value.clone()));
+    environment.add_filter(KEPT, |value: &Value| bounds::check_nesting(value, true).map(|()| value.clone()));
     environment.add_filter(FACTOR, |value: &Value| {
         if value.is_number() || matches!(value.kind(), ValueKind::Bool | ValueKind::Undefined) {
             Ok(value.clone())
@@ -82,17 +99,16 @@ pub(crate) fn new() -> Environment<'static> {
             Err(Stop::Limit("a text or list is repeated a computed number of times").error())
         }
     });
-    // These pad to a length of the template's choosing, and no chat template needs them.
-    for filter in ["batch", "slice", "pprint"] {
-        environment.remove_filter(filter);
-    }
-    environment
 }
 
 /// Name of the filter that [`crate::guard`] puts on what `+` and `~` join.
 pub(crate) const LIMITED: &str = "__limited";
 /// Name of the filter that [`crate::guard`] puts on what `*` multiplies.
 pub(crate) const FACTOR: &str = "__factor";
+/// Name of the filter that [`crate::guard`] puts on what a name is set to.
+pub(crate) const NESTED: &str = "__nested";
+/// Name of the filter that [`crate::guard`] puts on what an attribute is set to.
+pub(crate) const KEPT: &str = "__kept";
 /// Name of the filter that [`crate::quirks`] writes for `%` behind a text.
 pub(crate) const PERCENT: &str = "__percent";
 

@@ -1,40 +1,96 @@
-//! Puts a check on the operands of `+`, `~` and `*`, the three operators that make long text out of short.
+//! Puts checks into a template's source where the engine has none of its own.
 //!
 //! The engine counts steps, but one step may double a text, and forty such steps fill any memory. So
-//! [`crate::template`] compiles what [`guard`] gives: every operand that may be long passes a filter
-//! of [`crate::environment`], which charges its size to the rendering.
+//! [`crate::template`] compiles what [`guard`] gives: the operands of `+`, `~` and `*` pass a filter
+//! of [`crate::environment`] which charges their size to the rendering, and what is set passes one that bounds its nesting.
+//! Source that would exhaust the compiler's stack is refused here.
 //!
-//! *Invariant*: guarded source means what it meant, line by line; the filters hand their operand on unchanged.
+//! *Invariant*: guarded source means what it meant, line by line; the filters hand their value on unchanged.
 
-use crate::environment::{FACTOR, LIMITED};
+use crate::bounds::{BLOCKS_MAX, BRANCHES_MAX, OPERATORS_MAX};
+use crate::environment::{FACTOR, KEPT, LIMITED, NESTED};
 use crate::scan::{Edits, Kind, Tag, tags};
 
 /// A text may be repeated so often by a literal, as in `'-' * 20`; otherwise only numbers are multiplied.
 const LITERAL_REPEAT_MAX: usize = 4096;
 
-/// The source with its operands checked.
-pub(crate) fn guard(source: &str) -> String {
+/// The source with checks in it, or why it is refused.
+pub(crate) fn guard(source: &str) -> Result<String, &'static str> {
+    let tags = tags(source);
+    check_size(source, &tags)?;
     let mut edits = Edits::default();
-    for tag in tags(source) {
-        for index in 1..tag.tokens.len() {
-            if tag.tokens[index].kind != Kind::Operator || !tag.ends_operand(source, index - 1) {
-                continue;
-            }
-            let filter = match tag.word(source, index) {
-                "+" | "~" => LIMITED,
-                "*" if !is_literal_repeat(source, &tag, index) => FACTOR,
-                _ => continue,
-            };
-            let last = tag.operand_end(source, index + 1).saturating_sub(1);
-            for operand in [index - 1, last] {
-                let is_number = tag.tokens[operand].kind == Kind::Number && tag.word(source, operand - 1) != ".";
-                if operand != index && !is_number {
-                    edits.insert(tag.tokens[operand].range.end, &format!("|{filter}"));
-                }
+    for tag in &tags {
+        check_operands(source, tag, &mut edits);
+        check_set(source, tag, &mut edits);
+    }
+    Ok(edits.apply(source))
+}
+
+/// Refuses what the engine could only compile with a deep stack.
+fn check_size(source: &str, tags: &[Tag]) -> Result<(), &'static str> {
+    let (mut depth, mut branches) = (0_usize, 0_usize);
+    for tag in tags {
+        let words = || (0..tag.tokens.len()).map(|index| tag.word(source, index));
+        let counts = |index: usize| match tag.tokens[index].kind {
+            Kind::Operator => !matches!(tag.word(source, index), "," | ":"),
+            Kind::Name => matches!(tag.word(source, index), "and" | "or" | "not" | "if" | "in" | "is"),
+            _ => false,
+        };
+        if (0..tag.tokens.len()).filter(|&index| counts(index)).count() > OPERATORS_MAX {
+            return Err("an expression is too long");
+        }
+        if !tag.is_block {
+            continue;
+        }
+        match tag.word(source, 0) {
+            "if" | "for" | "macro" | "call" | "filter" | "with" | "block" | "autoescape" => depth += 1,
+            "set" if words().all(|word| word != "=") => depth += 1,
+            "elif" => branches += 1,
+            word if word.starts_with("end") => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > BLOCKS_MAX || branches > BRANCHES_MAX {
+            return Err("there are too many blocks inside each other");
+        }
+    }
+    Ok(())
+}
+
+/// Checks what stands on both sides of `+`, `~` and `*`.
+fn check_operands(source: &str, tag: &Tag, edits: &mut Edits) {
+    for index in 1..tag.tokens.len() {
+        if tag.tokens[index].kind != Kind::Operator || !tag.ends_operand(source, index - 1) {
+            continue;
+        }
+        let filter = match tag.word(source, index) {
+            "+" | "~" => LIMITED,
+            "*" if !is_literal_repeat(source, tag, index) => FACTOR,
+            _ => continue,
+        };
+        let last = tag.operand_end(source, index + 1).saturating_sub(1);
+        for operand in [index - 1, last] {
+            let is_number = tag.tokens[operand].kind == Kind::Number
+                && operand.checked_sub(1).is_none_or(|before| tag.word(source, before) != ".");
+            if operand != index && !is_number {
+                edits.insert(tag.tokens[operand].range.end, &format!("|{filter}"));
             }
         }
     }
-    edits.apply(source)
+}
+
+/// Checks what a name or an attribute is set to, unless it is a plain word that nests nothing.
+fn check_set(source: &str, tag: &Tag, edits: &mut Edits) {
+    if !tag.is_block || tag.word(source, 0) != "set" {
+        return;
+    }
+    let Some(equals) = (0..tag.tokens.len()).find(|&index| tag.word(source, index) == "=") else { return };
+    let (Some(first), Some(last)) = (tag.tokens.get(equals + 1), tag.tokens.last()) else { return };
+    if equals + 2 == tag.tokens.len() && first.kind != Kind::Name {
+        return;
+    }
+    let filter = if tag.word(source, 2) == "." { KEPT } else { NESTED };
+    edits.insert(first.range.start, "(");
+    edits.insert(last.range.end, &format!(")|{filter}"));
 }
 
 /// True for a text literal beside a number literal that is not large.
@@ -60,7 +116,9 @@ mod tests {
         let cases = [
             ("{{ a + b }}", "{{ a|__limited + b|__limited }}"),
             ("{{ a.b ~ c[0]|f ~ 'x' }}", "{{ a.b|__limited ~ c[0]|f|__limited ~ 'x'|__limited }}"),
-            ("{% set x = (a+b)*c -%}", "{% set x = (a|__limited+b|__limited)|__factor*c|__factor -%}"),
+            ("{% if (a+b)*c -%}", "{% if (a|__limited+b|__limited)|__factor*c|__factor -%}"),
+            ("{% set x = a+b -%}", "{% set x = (a|__limited+b|__limited)|__nested -%}"),
+            ("{% set n.x, y = [n] %}{% set z = 'a' %}", "{% set n.x, y = ([n])|__kept %}{% set z = 'a' %}"),
             ("{{ i + 1 }}", "{{ i|__limited + 1 }}"),
             ("{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}", "{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}"),
             ("{{ '-' * 20 }}{{ '-' * 5000 }}", "{{ '-' * 20 }}{{ '-'|__factor * 5000 }}"),
@@ -68,7 +126,7 @@ mod tests {
             ("{{- a +}} {%+ if a +%}", "{{- a +}} {%+ if a +%}"),
         ];
         for (source, expected) in cases {
-            assert_eq!(guard(source), expected);
+            assert_eq!(guard(source).as_deref(), Ok(expected));
         }
     }
 }

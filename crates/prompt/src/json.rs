@@ -12,8 +12,10 @@ use minijinja::Value;
 use minijinja::value::ValueKind;
 use serde_json::Value as Json;
 
+use crate::repr::write_float;
+
 /// Nested deeper than this, a value is refused; as serde_json does when it reads.
-const DEPTH_MAX: usize = 128;
+pub(crate) const DEPTH_MAX: usize = 128;
 
 /// A JSON value as a template sees it; the order of keys stays.
 pub(crate) fn to_template(json: &Json) -> Value {
@@ -63,28 +65,6 @@ impl Layout {
 /// Writes `value` as JSON. An error is either the writer's (its bound), or a value that is nested too deep.
 pub(crate) fn dumps(out: &mut impl Write, value: &Value, layout: &Layout) -> fmt::Result {
     Dumper { out, layout, depth: 0 }.value(value)
-}
-
-/// A float as Python prints it (`repr`): the shortest digits which read back the same, in exponent form outside
-/// 1e-4 ..= 1e16.
-pub(crate) fn write_float(out: &mut impl Write, number: f64) -> fmt::Result {
-    if number.is_nan() {
-        return out.write_str("nan");
-    }
-    if number.is_infinite() {
-        return out.write_str(if number < 0.0 { "-inf" } else { "inf" });
-    }
-    let magnitude = number.abs();
-    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
-        let text = format!("{number:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = match exponent.strip_prefix('-') {
-            Some(exponent) => ('-', exponent),
-            None => ('+', exponent),
-        };
-        return write!(out, "{digits}e{sign}{exponent:0>2}");
-    }
-    write!(out, "{number:?}")
 }
 
 struct Dumper<'a, W> {
@@ -248,29 +228,6 @@ mod tests {
             text(r#"{"b":[1,{"z":[]}],"a":"é😀\u007f"}"#, &layout),
             "{\n  \"a\": \"\\u00e9\\ud83d\\ude00\\u007f\",\n  \"b\": [\n    1,\n    {\n      \"z\": []\n    }\n  ]\n}"
         );
-    }
-
-    #[test]
-    fn floats_are_written_as_python_does() {
-        // Values of Python's repr().
-        let cases = [
-            (0.1, "0.1"),
-            (-0.0, "-0.0"),
-            (100.0, "100.0"),
-            (1e15, "1000000000000000.0"),
-            (1e16, "1e+16"),
-            (1.5e-5, "1.5e-05"),
-            (1e-4, "0.0001"),
-            (123_456_789.123, "123456789.123"),
-            (1e300, "1e+300"),
-            (5e-324, "5e-324"),
-            (f64::NEG_INFINITY, "-inf"),
-        ];
-        for (number, expected) in cases {
-            let mut out = String::new();
-            write_float(&mut out, number).unwrap();
-            assert_eq!(out, expected);
-        }
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! | [`reply`] | a reply's pieces, parted into text and reasoning |
 //!
 //! Inside: `environment` sets the template engine up, `bounds` and `guard` hold what a template may cost, `quirks` repairs
-//! what the engine cannot read, `probe` finds out what a template can take, `json` and `clock` print as Python does.
+//! what the engine cannot read, `probe` finds out what a template can take, `json`, `repr` and `clock` print as Python does, `methods` has
+//! more of its methods.
 //!
 //! The way of one request:
 //! ```
@@ -42,6 +43,7 @@ mod methods;
 mod probe;
 mod quirks;
 pub mod reply;
+mod repr;
 mod scan;
 mod template;
 

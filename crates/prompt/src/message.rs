@@ -197,12 +197,15 @@ impl Message {
         Self::new(Role::Assistant, text)
     }
 
-    /// The message as templates expect it, a map with `role` and `content` first.
+    /// The message as templates expect it, a map with `role` and `content`.
     ///
-    /// Reasoning is told under `reasoning_content` and `thinking`, the two names that templates read
-    /// (the same two which transformers fills).
+    /// Reasoning is told under `thinking` and `reasoning_content`, the two names that templates read. Names and order of
+    /// the keys are those of transformers, as some templates print a whole message.
     pub fn to_template_value(&self, shape: ValueShape) -> Value {
         let mut map = Map::new();
+        if let Some(reasoning) = &self.reasoning {
+            map.insert("thinking".into(), reasoning.as_str().into());
+        }
         let role = match self.role {
             Role::Developer if !shape.developer_role => Role::System.as_str(),
             _ => self.role.as_str(),
@@ -214,7 +217,6 @@ impl Message {
         }
         if let Some(reasoning) = &self.reasoning {
             map.insert("reasoning_content".into(), reasoning.as_str().into());
-            map.insert("thinking".into(), reasoning.as_str().into());
         }
         if !self.tool_calls.is_empty() {
             let calls = self.tool_calls.iter().map(|call| call.to_template_value(shape)).collect();

@@ -7,7 +7,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::message::ValueShape;
-use crate::template::{RenderOptions, Template};
+use crate::template::{RenderOptions, Template, TemplateError};
 
 /// Words that no template contains.
 const USER_TEXT: &str = "lampstand-probe-user";
@@ -24,6 +24,10 @@ fn render(template: &Template, messages: &[Json]) -> Option<String> {
 /// The shape of values that this template can take.
 pub(crate) fn shape(template: &Template) -> ValueShape {
     let source = template.source();
+    if exhausts(template) {
+        // It will not render anything; it need not be asked four more times.
+        return ValueShape { developer_role: false, content_parts: false, null_content: false, object_arguments: true };
+    }
     let says = |word: &str| source.contains(&format!("'{word}'")) || source.contains(&format!("\"{word}\""));
     ValueShape {
         developer_role: says("developer"),
@@ -31,6 +35,13 @@ pub(crate) fn shape(template: &Template) -> ValueShape {
         null_content: asks_for_null(source) && takes_null(template),
         object_arguments: takes_object_arguments(template),
     }
+}
+
+/// True if even the shortest conversation goes beyond the bounds.
+fn exhausts(template: &Template) -> bool {
+    let message = json!({"role": "user", "content": USER_TEXT});
+    let outcome = template.render_values(&[message], &[], &RenderOptions::default());
+    matches!(outcome, Err(TemplateError::Limit(_)))
 }
 
 /// True if a list of parts comes out as the part's text, and not as the printed list.
@@ -58,10 +69,14 @@ fn asks_for_null(source: &str) -> bool {
     })
 }
 
-/// True if a call without content comes out, and without a printed `None`.
+/// True if a call without content comes out, and not with a printed `None` where the content would be.
 fn takes_null(template: &Template) -> bool {
-    let with_null = render(template, &tool_dialogue(json!({ARGUMENT: 1})));
-    with_null.is_some_and(|text| !text.contains("None"))
+    let printed = |content: Json| {
+        let mut dialogue = tool_dialogue(json!({ARGUMENT: 1}));
+        dialogue[1]["content"] = content;
+        render(template, &dialogue).map(|text| text.matches("None").count())
+    };
+    printed(Json::Null).is_some_and(|with_null| printed("".into()).is_none_or(|without| with_null <= without))
 }
 
 /// False if a map of arguments fails or comes out as Python prints it, while JSON text comes out well.

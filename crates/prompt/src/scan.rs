@@ -94,13 +94,11 @@ fn tag(source: &str, start: usize) -> Option<Tag> {
     loop {
         let rest = &source[at..];
         let character = rest.chars().next()?;
-        if braces == 0 {
-            let unsigned = rest.strip_prefix(['-', '+']).unwrap_or(rest);
-            if rest.starts_with(close) || unsigned.starts_with(close) {
-                let end = at + (rest.len() - unsigned.len()) + if rest.starts_with(close) { 0 } else { 2 };
-                let end = if rest.starts_with(close) { at + 2 } else { end };
-                return Some(Tag { is_block, range: start..end, tokens });
-            }
+        // A sign of blank control belongs to the delimiter.
+        let sign = usize::from(rest.starts_with(['-', '+']));
+        let closing = [0, sign].into_iter().find(|&sign| rest[sign..].starts_with(close));
+        if let (0, Some(sign)) = (braces, closing) {
+            return Some(Tag { is_block, range: start..at + sign + close.len(), tokens });
         }
         if character.is_whitespace() {
             at += character.len_utf8();

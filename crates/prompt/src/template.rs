@@ -6,6 +6,7 @@
 //! *Invariant*: rendering is a pure function of template, conversation and options, it ends within the bounds of
 //! [`crate::bounds`] whatever the template, and it never panics.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -91,6 +92,9 @@ struct Compiled {
 /// The one template in an environment.
 const NAME: &str = "chat";
 
+/// Turns from which on the steps are counted out anew; below, all templates do with [`bounds::FUEL`].
+const LONG_CONVERSATION: usize = 64;
+
 /// Marks the end of the final message where that is to be continued. The blank at its end tells whether the template keeps
 /// blanks there.
 const CONTINUE_MARK: &str = "<|lampstand-continue-here|> ";
@@ -99,14 +103,15 @@ impl Template {
     /// Compiles a template. The `tokens` are those of the model which it is for.
     ///
     /// # Errors
-    /// [`TemplateError::Syntax`], or [`TemplateError::Limit`] for a source of more than 512 KiB.
+    /// [`TemplateError::Syntax`], or [`TemplateError::Limit`] for a source of more than 512 KiB or with expressions of
+    /// hundreds of operators.
     pub fn compile(source: &str, tokens: SpecialTokens) -> Result<Self, TemplateError> {
         if source.len() > bounds::SOURCE_BYTES_MAX {
             return Err(TemplateError::Limit("the source is too long".into()));
         }
-        let repaired = guard::guard(&quirks::repair(source));
+        let guarded = guard::guard(&quirks::repair(source)).map_err(|why| TemplateError::Limit(why.to_owned()))?;
         let mut environment = environment::new();
-        environment.add_template_owned(NAME, repaired).map_err(told)?;
+        environment.add_template_owned(NAME, guarded).map_err(told)?;
         Ok(Self(Arc::new(Compiled {
             environment,
             source: source.to_owned(),
@@ -180,7 +185,11 @@ impl Template {
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
         let compiled = &*self.0;
-        let template = compiled.environment.get_template(NAME).map_err(told)?;
+        let mut environment = Cow::Borrowed(&compiled.environment);
+        if messages.len() > LONG_CONVERSATION {
+            environment.to_mut().set_fuel(Some(bounds::fuel(messages.len())));
+        }
+        let template = environment.get_template(NAME).map_err(told)?;
         let mut out = BoundedOutput::default();
         template.render_captured_to(self.context(messages, tools, options), &mut out).map_err(told)?;
         String::from_utf8(out.0).map_err(|error| TemplateError::Render(error.to_string()))
