@@ -10,10 +10,10 @@
 use std::cmp::Ordering;
 
 use super::exponential::Scale;
-use super::peaks::Peaks;
+use super::peaks::{BLOCK, Peaks};
 use crate::request::Sampling;
 
-/// Candidates looked at first when the nucleus is sought; if they do not hold it, eight times as many.
+/// Candidates looked at first when the nucleus is sought.
 const NUCLEUS_FIRST: usize = 64;
 
 /// A token that may be drawn.
@@ -84,18 +84,17 @@ impl Filters {
         self.kept.extend(above.map(|(id, logit)| Candidate { id, logit, weight: scale.weight(logit) }));
     }
 
-    /// `top_p` over the whole vocabulary: the mass in one pass, then ever more candidates until they hold enough.
+    /// `top_p` over the whole vocabulary: its mass in one pass, then a few candidates, and only if these do not hold
+    /// enough of it, all that can matter. Tokens lighter than (1 - p) of the mean weight together hold less than 1 - p
+    /// of the mass, so the nucleus lies among the others.
     fn keep_nucleus(&mut self, logits: &[f32], peaks: &mut Peaks, scale: Scale) {
-        let total: f64 = logits.chunks(super::peaks::BLOCK).map(|block| f64::from(scale.sum(block))).sum();
+        let total: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
         let mass = total * f64::from(self.top_p);
-        let mut count = NUCLEUS_FIRST;
-        loop {
-            let threshold = peaks.threshold(count);
-            self.collect(logits, peaks, scale, threshold);
-            if threshold == f32::NEG_INFINITY || weight_of(&self.kept) >= mass {
-                break;
-            }
-            count *= 8;
+        let threshold = peaks.threshold(NUCLEUS_FIRST);
+        self.collect(logits, peaks, scale, threshold);
+        if weight_of(&self.kept) < mass {
+            let lightest = (total - mass) / logits.len() as f64;
+            self.collect(logits, peaks, scale, scale.logit_at(lightest as f32));
         }
         keep_mass(&mut self.kept, &mut self.scratch, mass);
     }
