@@ -63,7 +63,7 @@ impl Turn {
             request.model = model.name;
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.stop.extend(rendered.stop);
-            let events = Events::start(&engine, draws(&request, choices).collect())?;
+            let events = Events::start(&engine, draws(request, choices))?;
             let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
             let parting = (0..choices).map(|_| parting()).collect();
             Ok(Reply { events, parting, ready: VecDeque::new() })
