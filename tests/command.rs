@@ -41,6 +41,15 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Sends SIGTERM.
+    #[cfg(unix)]
+    fn ask_to_stop(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -112,6 +121,21 @@ fn bad_settings_are_one_line() {
     assert!(complaint(&output, 1).contains("OPENEDAI_PORT"));
 }
 
+#[cfg(unix)]
+#[test]
+fn an_answer_under_way_is_finished_when_told_to_stop() {
+    let mut running = Running::start(&[]);
+    let messages = json!([{"role": "user", "content": "Hello!"}]);
+    let body = json!({"messages": messages, "max_tokens": 100, "ignore_eos": true, "stream": true}).to_string();
+    let mut stream =
+        Request { method: "POST", path: "/v1/chat/completions", headers: &[], body: &body }.open(running.address);
+    stream.wait_for("\"delta\":{\"content\":");
+    running.ask_to_stop();
+    let rest = stream.finish();
+    assert_eq!(rest.events().last(), Some(&"[DONE]"));
+    assert_eq!(running.child.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn it_serves_prints_how_to_try_and_stops_when_told() {
     let mut running = Running::start(&["--model", "starter/chat"]);
@@ -131,8 +155,7 @@ fn it_serves_prints_how_to_try_and_stops_when_told() {
 
     #[cfg(unix)]
     {
-        let id = running.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        running.ask_to_stop();
         assert_eq!(running.child.wait().unwrap().code(), Some(0));
     }
 }

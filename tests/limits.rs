@@ -72,6 +72,19 @@ fn a_full_queue_refuses_and_says_when_to_come_back() {
 }
 
 #[test]
+fn a_client_that_hangs_up_while_it_waits_leaves_the_queue() {
+    let service = Service::start(Layer { parallel: Some(1), ..Layer::default() });
+    let first = talking(&service);
+    let body = endless(false).to_string();
+    let second = Request { method: "POST", path: CHAT, headers: &[], body: &body }.post(service.address);
+    service.wait_until("both are there", |service| service.counter("running") + service.counter("queued") == 2);
+    drop(second);
+    service.wait_until("the second is gone", |service| service.counter("cancelled") == 1);
+    drop(first);
+    service.wait_until("nothing is left", |service| service.counter("running") + service.counter("queued") == 0);
+}
+
+#[test]
 fn no_more_requests_are_open_than_the_settings_allow() {
     let service = Service::start(Layer { requests_max: Some(1), ..Layer::default() });
     let first = talking(&service);
@@ -122,17 +135,4 @@ fn an_allowed_name_may_be_used_for_a_local_server() {
     };
     assert_eq!(with_host("lamp.example:80").status, 200);
     assert_eq!(with_host("other.example").status, 400);
-}
-
-#[test]
-fn a_silent_stream_is_kept_alive_by_comments() {
-    let service = Service::start(Layer { parallel: Some(1), keep_alive_s: Some(1), ..Layer::default() });
-    let first = talking(&service);
-    let body = endless(true).to_string();
-    let mut second = Request { method: "POST", path: CHAT, headers: &[], body: &body }.open(service.address);
-    second.wait_for("\"role\":\"assistant\"");
-    // While the first one speaks the second has nothing to say; if the first ends sooner, its words come instead.
-    let piece = second.piece().unwrap();
-    assert!(piece.starts_with(": keep-alive") || piece.starts_with("data: {"), "{piece}");
-    drop((first, second));
 }

@@ -28,7 +28,7 @@ fn an_id_may_hold_slashes_encoded_or_not() {
         let answer = service.get(path);
         assert_eq!((answer.status, answer.json()), (200, model.clone()), "{path}");
     }
-    for path in ["/v1/models/@cf/meta/none", "/v1/models/%40cf%2Fmeta%2Fnone"] {
+    for path in ["/v1/models/@cf/meta/none", "/v1/models/%40cf%2Fmeta%2Fnone", "/v1/models/@cf/meta/none%FF"] {
         let answer = service.get(path);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("model_not_found")), "{path}");
         let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();

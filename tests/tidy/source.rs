@@ -122,11 +122,8 @@ pub(super) fn functions(code: &str) -> Vec<(String, usize, usize)> {
             own_indent == indent && (line.trim_start().starts_with('}') || line.trim_end().ends_with(';'))
         };
         let is_one_line = line.trim_end().ends_with('}') || line.trim_end().ends_with(';');
-        let length = if is_one_line {
-            Some(1)
-        } else {
-            lines[index + 1..].iter().position(|line| ends(&line)).map(|offset| offset + 2)
-        };
+        let length =
+            if is_one_line { Some(1) } else { lines[index + 1..].iter().position(ends).map(|offset| offset + 2) };
         found.extend(length.map(|length| (name.to_owned(), index + 1, length)));
     }
     found

@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 
 use engine::Progress;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const SPINNER: &str = "{spinner} {msg}";
@@ -66,7 +66,7 @@ impl Progress for Display {
         if self.is_terminal {
             self.replace(Some(Self::bar(BAR, Some(bytes_total), what)));
         } else {
-            tracing::info!("{what}: {:.1} MiB", bytes_total as f64 / f64::from(1 << 20));
+            tracing::info!("{what} ({})", HumanBytes(bytes_total));
         }
     }
 

@@ -4,15 +4,20 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use crate::error::{ApiError, Kind, Result};
 use crate::state::State;
+
+/// Silence in the middle of a body after which its sender is taken for gone.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// A whole body.
 pub(super) struct Body(pub(super) Bytes);
@@ -30,7 +35,7 @@ impl FromRequest for Body {
                 return Err(too_large(limit));
             }
             let mut body = BytesMut::new();
-            while let Some(chunk) = payload.next().await {
+            while let Some(chunk) = timeout(SILENCE_MAX, payload.next()).await.map_err(|_| stalled())? {
                 let chunk = chunk
                     .map_err(|error| ApiError::new(Kind::Malformed, format!("the body could not be read: {error}")))?;
                 if (body.len() + chunk.len()) as u64 > limit {
@@ -41,6 +46,10 @@ impl FromRequest for Body {
             Ok(Self(body.freeze()))
         })
     }
+}
+
+fn stalled() -> ApiError {
+    ApiError::new(Kind::Malformed, "the body stopped coming")
 }
 
 fn too_large(limit: u64) -> ApiError {

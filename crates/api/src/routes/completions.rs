@@ -28,9 +28,8 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let engine = state.engine.clone();
     let draws_per_prompt = options.choices;
     let events = blocking(move || {
-        let of_prompt =
-            |prompt| draws(&GenerateRequest { prompt, ..base.clone() }, draws_per_prompt).collect::<Vec<_>>();
-        Events::start(&engine, prompts.into_iter().flat_map(of_prompt).collect())
+        let of_prompt = |prompt| draws(GenerateRequest { prompt, ..base.clone() }, draws_per_prompt);
+        Events::start(&engine, prompts.into_iter().flat_map(of_prompt))
     });
     let mut pieces = Pieces { events: events.await?, echoes };
     if options.stream {

@@ -90,3 +90,75 @@ impl<S: Source> Lines<S> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use actix_web::body::MessageBody;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use tokio::sync::Semaphore;
+
+    /// Says its lines, then nothing more; silent if there are none.
+    struct Lines(VecDeque<Result<String>>, bool);
+
+    impl Source for Lines {
+        fn opening(&mut self) -> Vec<String> {
+            vec!["data: open\n\n".into()]
+        }
+
+        async fn next(&mut self) -> Option<Result<String>> {
+            if self.0.is_empty() && self.1 {
+                std::future::pending::<()>().await;
+            }
+            self.0.pop_front()
+        }
+
+        fn closing(&mut self) -> Option<String> {
+            Some("data: usage\n\n".into())
+        }
+    }
+
+    async fn read(
+        lines: Vec<Result<String>>,
+        silent_at_the_end: bool,
+        places: &Arc<Semaphore>,
+        count: usize,
+    ) -> String {
+        let permit = places.clone().try_acquire_owned().unwrap();
+        let source = Lines(lines.into(), silent_at_the_end);
+        let mut body = respond(source, Duration::from_millis(5), permit).into_body();
+        let mut text = String::new();
+        for _ in 0..count {
+            let Some(piece) = poll_fn(|context| Pin::new(&mut body).poll_next(context)).await else { break };
+            text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
+        }
+        assert_eq!(places.available_permits(), 0, "an open stream keeps its place");
+        text
+    }
+
+    #[actix_web::test]
+    async fn a_stream_opens_closes_and_gives_its_place_back() {
+        let places = Arc::new(Semaphore::new(1));
+        let text = read(vec![Ok("data: a\n\n".into())], false, &places, 4).await;
+        assert_eq!(text, "data: open\n\ndata: a\n\ndata: usage\n\ndata: [DONE]\n\n");
+        assert_eq!(places.available_permits(), 1);
+    }
+
+    #[actix_web::test]
+    async fn silence_is_filled_with_comments() {
+        let places = Arc::new(Semaphore::new(1));
+        let text = read(vec![], true, &places, 3).await;
+        assert_eq!(text, "data: open\n\n: keep-alive\n\n: keep-alive\n\n");
+    }
+
+    #[actix_web::test]
+    async fn an_error_is_the_last_event() {
+        let places = Arc::new(Semaphore::new(1));
+        let error = ApiError::from(engine::Error::new(engine::ErrorKind::Timeout, "too late"));
+        let text = read(vec![Err(error), Ok("data: never\n\n".into())], false, &places, 2).await;
+        assert!(text.contains("data: {\"error\":{\"message\":\"too late\"") && text.ends_with("}}\n\n"), "{text}");
+    }
+}

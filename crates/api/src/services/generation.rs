@@ -16,9 +16,10 @@ pub struct Events(SelectAll<Indexed>);
 
 impl Events {
     /// Queues all `requests`, whose positions become the indices. Tokenizes, so call it where blocking is allowed.
-    pub fn start(engine: &Engine, requests: Vec<GenerateRequest>) -> Result<Self> {
-        let mut streams = Vec::with_capacity(requests.len());
-        for (index, request) in requests.into_iter().enumerate() {
+    /// Takes them one by one, so that a prompt which is too long is refused before it is copied for the next draw.
+    pub fn start(engine: &Engine, requests: impl Iterator<Item = GenerateRequest>) -> Result<Self> {
+        let mut streams = Vec::new();
+        for (index, request) in requests.enumerate() {
             // A refusal drops those that were queued before it.
             streams.push(indexed(index as u32, engine.generate(request)?));
         }
@@ -39,8 +40,8 @@ fn indexed(index: u32, generation: Generation) -> Indexed {
 }
 
 /// `count` times the same request, each with a seed of its own when a seed was asked for.
-pub fn draws(request: &GenerateRequest, count: u32) -> impl Iterator<Item = GenerateRequest> {
-    (0..count).map(|index| {
+pub fn draws(request: GenerateRequest, count: u32) -> impl Iterator<Item = GenerateRequest> {
+    (0..count).map(move |index| {
         let mut request = request.clone();
         request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(index.into()));
         request
@@ -55,9 +56,9 @@ mod tests {
     #[test]
     fn draws_differ_by_seed_alone_and_only_if_one_was_asked_for() {
         let mut request = GenerateRequest::new("m", Prompt::Tokens(vec![1]));
-        assert!(draws(&request, 2).all(|draw| draw.sampling.seed.is_none()));
+        assert!(draws(request.clone(), 2).all(|draw| draw.sampling.seed.is_none()));
         request.sampling.seed = Some(u64::MAX);
-        let seeds: Vec<_> = draws(&request, 3).map(|draw| draw.sampling.seed).collect();
+        let seeds: Vec<_> = draws(request, 3).map(|draw| draw.sampling.seed).collect();
         assert_eq!(seeds, [Some(u64::MAX), Some(0), Some(1)]);
     }
 }

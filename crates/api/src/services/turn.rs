@@ -64,7 +64,7 @@ impl Turn {
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
-            let events = Events::start(&engine, draws(&request, choices).collect())?;
+            let events = Events::start(&engine, draws(request, choices))?;
             let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
             let parting = (0..choices).map(|_| parting()).collect();
             Ok(Reply { events, parting, ready: VecDeque::new() })

@@ -3,8 +3,7 @@
 //! Invariant: every number is finite, for JSON has no word for infinity.
 
 use engine::{TokenLogprob, TokenLogprobs};
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
 /// Stands for a probability of zero, as OpenAI writes it.
 const LOGPROB_MIN: f32 = -9999.0;
@@ -51,7 +50,7 @@ pub fn chat_logprobs(tokens: &[TokenLogprobs]) -> impl Iterator<Item = ChatLogpr
 pub struct LegacyLogprobs {
     tokens: Vec<String>,
     token_logprobs: Vec<Option<f32>>,
-    top_logprobs: Vec<Option<Map<String, Value>>>,
+    top_logprobs: Vec<Option<TopLogprobs>>,
     text_offset: Vec<usize>,
     #[serde(skip)]
     offset: usize,
@@ -83,13 +82,26 @@ impl LegacyLogprobs {
     }
 }
 
-/// Alternatives by text. Where two tokens read the same (halves of characters do), the likelier one stays.
-fn top_map(top: &[TokenLogprob]) -> Map<String, Value> {
-    let mut map = Map::with_capacity(top.len());
-    for token in top {
-        map.entry(text(token)).or_insert_with(|| finite(token.logprob).into());
+/// Alternatives by text, best first: an object on the wire.
+#[derive(Debug, Clone)]
+struct TopLogprobs(Vec<(String, f32)>);
+
+impl Serialize for TopLogprobs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(text, logprob)| (text, logprob)))
     }
-    map
+}
+
+/// Where two tokens read the same (halves of characters do), the likelier one stays.
+fn top_map(top: &[TokenLogprob]) -> TopLogprobs {
+    let mut list: Vec<(String, f32)> = Vec::with_capacity(top.len());
+    for token in top {
+        let name = text(token);
+        if list.iter().all(|(known, _)| *known != name) {
+            list.push((name, finite(token.logprob)));
+        }
+    }
+    TopLogprobs(list)
 }
 
 #[cfg(test)]
@@ -108,6 +120,16 @@ mod tests {
         assert_eq!(value["logprob"], -9999.0);
         assert_eq!(value["top_logprobs"][0]["logprob"], -9999.0);
         assert_eq!(value["bytes"], serde_json::json!([97]));
+    }
+
+    #[test]
+    fn tokens_that_read_the_same_stand_once() {
+        let half = |byte: u8, logprob: f32| TokenLogprob { id: 1, bytes: vec![byte], logprob };
+        let top = vec![half(0xc3, -0.1), half(0xc4, -0.2), token("x", -0.3)];
+        let mut logprobs = LegacyLogprobs::default();
+        logprobs.extend(&[TokenLogprobs { token: token("x", -0.3), top }]);
+        let text = serde_json::to_string(&logprobs).unwrap();
+        assert!(text.contains("\"top_logprobs\":[{\"\u{fffd}\":-0.1,\"x\":-0.3}]"), "{text}");
     }
 
     #[test]
