@@ -9,7 +9,11 @@ use engine::Progress;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 const BAR: &str = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const STEPS: &str = "{msg} [{bar:30}] {pos}/{len}";
 const SPINNER: &str = "{spinner} {msg}";
+
+/// A smaller total counts steps, such as layers, and no bytes.
+const BYTES_MIN: u64 = 4096;
 
 /// A bar on the error output, or lines in the log.
 pub struct Display {
@@ -63,10 +67,14 @@ impl Progress for Display {
     }
 
     fn start(&self, what: &str, bytes_total: u64) {
+        let counts_bytes = bytes_total >= BYTES_MIN;
         if self.is_terminal {
-            self.replace(Some(Self::bar(BAR, Some(bytes_total), what)));
-        } else {
+            let template = if counts_bytes { BAR } else { STEPS };
+            self.replace(Some(Self::bar(template, Some(bytes_total), what)));
+        } else if counts_bytes {
             tracing::info!("{what} ({})", HumanBytes(bytes_total));
+        } else {
+            tracing::info!("{what}");
         }
     }
 
