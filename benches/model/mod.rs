@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::batch::Batch;
+use engine::config::BLOCK_TOKENS;
 use engine::config::KvType;
 use engine::decoder::Decoder;
-use engine::kv::BLOCK_TOKENS;
 use engine::kv::pages::Pages;
 use engine::ops::pool::Pool;
 use engine::progress::Silent;

@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::kv::BLOCK_TOKENS;
+use crate::config::BLOCK_TOKENS;
 
 /// One sequence's rows within a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Tokens per block of the key-value cache. CUDA's paged attention wants a multiple of 32; a prefix is shared in whole
+/// blocks.
+pub const BLOCK_TOKENS: usize = 32;
+
 /// Everything that the engine must be told before it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EngineConfig {

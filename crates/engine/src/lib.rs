@@ -4,6 +4,7 @@
 //! Floors, top down, each importing only from those below it:
 //! engine | generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
 //! tokens, ops, device | request, output, progress, config, error.
+//! Of those that share a floor, a file may import what stands after its own.
 
 pub mod batch;
 pub mod catalog;

@@ -38,7 +38,7 @@ fn request(index: u32) -> GenerateRequest {
     request.max_tokens = Some(20);
     request.ignore_eos = true;
     request.logprobs = Some(0);
-    let temperature = if index % 2 == 0 { 0.0 } else { 1.0 };
+    let temperature = if index.is_multiple_of(2) { 0.0 } else { 1.0 };
     request.sampling = Sampling { temperature, top_p: 0.95, seed: Some(u64::from(index)), ..Sampling::default() };
     request
 }

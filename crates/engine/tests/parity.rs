@@ -15,10 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::batch::Batch;
+use engine::config::BLOCK_TOKENS;
 use engine::config::{EngineConfig, KvType};
 use engine::decoder::Decoder;
 use engine::families;
-use engine::kv::BLOCK_TOKENS;
 use engine::kv::pages::Pages;
 use engine::ops::pool::Pool;
 use engine::pipelines::TextModel;

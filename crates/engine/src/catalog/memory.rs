@@ -2,9 +2,9 @@
 //! The catalog asks between reading a model's shape and calling it ready.
 //! Invariant: one sequence of the whole context always fits, or the model is refused.
 
+use crate::config::BLOCK_TOKENS;
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kv::BLOCK_TOKENS;
 
 /// Contexts shorter than this are refused rather than offered.
 const CONTEXT_TOKENS_MIN: usize = 256;

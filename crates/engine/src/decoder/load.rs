@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::ops::ggml;
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
+use crate::progress::Progress;
 use crate::weights::{RawTensor, Weights};
 
 /// Reads tensors by name for one decoder.
@@ -17,11 +18,18 @@ pub(super) struct Loader<'a> {
     pub(super) weights: &'a dyn Weights,
     pub(super) config: &'a DecoderConfig,
     pub(super) pool: &'a Pool,
+    pub(super) progress: &'a dyn Progress,
 }
 
 impl<'a> Loader<'a> {
     pub(super) fn names(&self) -> &'a TensorNames {
         &self.config.names
+    }
+
+    /// Bytes of all tensors that can be read.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = |name: &str| self.weights.get(name).ok().flatten().map_or(0, |tensor| tensor.bytes.len() as u64);
+        self.weights.names().into_iter().map(bytes).sum()
     }
 
     fn tensor(&self, name: &str) -> Result<RawTensor<'a>> {
@@ -62,6 +70,7 @@ impl<'a> Loader<'a> {
         let sorted = reorder(&tensor);
         let bytes = sorted.as_deref().unwrap_or(tensor.bytes);
         let packed = Packed::pack(tensor.dtype, outputs, inputs, bytes, self.pool);
+        self.progress.advance(tensor.bytes.len() as u64);
         Ok(Arc::new(packed.map_err(|e| e.context(name))?))
     }
 

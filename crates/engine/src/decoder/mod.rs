@@ -61,16 +61,14 @@ impl Decoder {
         pool: Arc<Pool>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let loader = Loader { weights, config: &config, pool: &pool };
+        let loader = Loader { weights, config: &config, pool: &pool, progress };
+        progress.start("packing weights", loader.bytes());
         let names = loader.names();
         let embedding = loader.matrix(names.embedding, config.vocabulary, config.hidden)?;
         let mut layers = Vec::with_capacity(config.layers);
-        progress.start("packing weights", config.layers as u64);
         for index in 0..config.layers {
             layers.push(Layer::load(&loader, index)?);
-            progress.advance(1);
         }
-        progress.finish();
         let final_norm = loader.vector(names.final_norm, config.hidden)?;
         let own_head = match config.head {
             HeadWeights::Own => true,
@@ -79,6 +77,7 @@ impl Decoder {
         };
         let head =
             if own_head { loader.matrix(names.head, config.vocabulary, config.hidden)? } else { embedding.clone() };
+        progress.finish();
         let factors = match names.rope_factors {
             Some(name) => loader.vector_if_any(name, config.rope.dims / 2)?,
             None => None,

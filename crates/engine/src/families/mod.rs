@@ -91,14 +91,14 @@ fn checked(config: DecoderConfig) -> Result<DecoderConfig> {
             return Err(Error::unreadable(format!("the model's config claims a {what} of {value}")));
         }
     }
-    if config.heads % config.kv_heads != 0 {
+    if !config.heads.is_multiple_of(config.kv_heads) {
         return Err(Error::unreadable(format!(
             "{} query heads cannot share {} key-value heads evenly",
             config.heads, config.kv_heads
         )));
     }
     let dims = config.rope.dims;
-    if dims == 0 || dims % 2 != 0 || dims > config.head_dim {
+    if dims == 0 || !dims.is_multiple_of(2) || dims > config.head_dim {
         return Err(Error::unreadable(format!("rotary positions over {dims} of {} dimensions", config.head_dim)));
     }
     if !(config.norm_eps > 0.0 && config.norm_eps < 1.0 && config.rope.theta > 1.0) {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
-use super::BLOCK_TOKENS;
+use crate::config::BLOCK_TOKENS;
 
 /// Index of a block in the pages.
 pub type BlockId = u32;

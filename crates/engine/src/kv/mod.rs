@@ -4,6 +4,3 @@
 
 pub mod blocks;
 pub mod pages;
-
-/// Tokens per block. CUDA's paged attention wants a multiple of 32; a prefix is shared in whole blocks.
-pub const BLOCK_TOKENS: usize = 32;

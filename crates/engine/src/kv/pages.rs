@@ -5,8 +5,8 @@
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 
-use super::BLOCK_TOKENS;
 use crate::batch::Batch;
+use crate::config::BLOCK_TOKENS;
 use crate::config::KvType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::attention::{Cached, PagedCache};

@@ -16,10 +16,11 @@ use half::slice::HalfFloatSliceExt;
 use super::pool::Pool;
 use super::tensor::{disjoint, values};
 use super::tier::{exp, multiply_add, tiers};
+use crate::config::BLOCK_TOKENS;
 use crate::error::Result;
 
 /// Keys in a block.
-const KEYS: usize = 32;
+const KEYS: usize = BLOCK_TOKENS;
 
 /// Query rows of one sequence that go over a block together, times the heads that share it.
 const TILE_ROWS: usize = 16;

@@ -191,17 +191,22 @@ impl Block {
             }
             GgmlType::Q6_K => {
                 self.d = half(208);
-                for (i, code) in self.codes.iter_mut().enumerate() {
-                    let (part, quarter, column) = (i / 128, i / 32 % 4, i % 32);
-                    let low = bytes[64 * part + 32 * (quarter % 2) + column] >> (quarter / 2 * 4) & 15;
-                    let high = bytes[128 + 32 * part + column] >> (quarter * 2) & 3;
-                    *code = low | high << 4;
-                }
+                self.six_bit_codes(bytes);
                 for (scale, &byte) in self.scales.iter_mut().zip(&bytes[192..208]) {
                     *scale = byte as i8;
                 }
             }
             GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => {}
+        }
+    }
+
+    /// Codes of `Q6_K`: four low bits in the first 128 bytes, two high ones in the next 64.
+    fn six_bit_codes(&mut self, bytes: &[u8]) {
+        for (i, code) in self.codes.iter_mut().enumerate() {
+            let (part, quarter, column) = (i / 128, i / 32 % 4, i % 32);
+            let low = bytes[64 * part + 32 * (quarter % 2) + column] >> (quarter / 2 * 4) & 15;
+            let high = bytes[128 + 32 * part + column] >> (quarter * 2) & 3;
+            *code = low | high << 4;
         }
     }
 

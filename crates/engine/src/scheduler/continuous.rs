@@ -87,7 +87,8 @@ impl Continuous {
             self.sweep();
             self.admit();
             self.publish();
-            if !self.step() && !(self.running.is_empty() && self.put_back.is_empty()) {
+            let waiting = !self.running.is_empty() || !self.put_back.is_empty();
+            if !self.step() && waiting {
                 std::thread::sleep(STALL_POLL);
             }
         }

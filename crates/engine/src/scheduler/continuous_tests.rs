@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::kv::BLOCK_TOKENS;
+use crate::config::BLOCK_TOKENS;
 use crate::output::FinishReason;
 use crate::request::Sampling;
 use crate::scheduler::sequence::tests::submission;

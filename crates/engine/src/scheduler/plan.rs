@@ -6,7 +6,7 @@
 //! arrival, in chunks, so that a long prompt never stalls those who talk. If blocks run short for somebody who
 //! talks, the youngest is put back; its prefix mostly stays in the cache.
 
-use crate::kv::BLOCK_TOKENS;
+use crate::config::BLOCK_TOKENS;
 
 /// One sequence as the plan sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
