@@ -16,8 +16,12 @@ pub(super) trait Lanes: Copy + 'static {
     type I: Copy;
     /// 64 bytes, four for each lane.
     type B: Copy;
-    /// Rows of the activations that one pass over a tile can serve: 8 where registers are many.
+    /// The same four signed bytes for all lanes.
+    type A: Copy;
+    /// Rows of the activations that one pass over tiles can serve, as registers allow.
     const ROWS_MAX: usize;
+    /// Whether there are registers for several tiles at a time.
+    const WIDE: bool;
 
     unsafe fn zero() -> Self::F;
     /// The float at `at` in all lanes.
@@ -53,9 +57,29 @@ pub(super) trait Lanes: Copy + 'static {
     /// codes must begin at -128 times the sum of the activations, which is at `start`; an implementation whose
     /// product takes the 128 off itself begins at zero. Other codes begin at zero.
     unsafe fn start<const CENTRED: bool>(start: *const i32) -> Self::I;
-    /// Adds to each lane the products of its four codes with the four signed bytes at `activations`. Exact.
+    /// Four signed bytes.
+    unsafe fn four(at: *const i8) -> Self::A;
+    /// Adds to each lane the products of its four codes with the four activations. Exact.
     /// Codes that are not `CENTRED` are below 64; activations are at least -127.
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I;
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I;
+
+    /// The largest magnitude. NaN counts as larger than all numbers.
+    unsafe fn largest(values: &[f32; 32]) -> f32 {
+        // The magnitudes of floats are ordered as their bits are.
+        f32::from_bits(values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff)))
+    }
+    /// The values times `scale`, at most 127 in magnitude, rounded to the nearest whole numbers (ties to even), and
+    /// the sums of the two halves of these. For values that are no numbers, anything.
+    unsafe fn round(values: &[f32; 32], scale: f32, to: &mut [i8; 32]) -> [i32; 2] {
+        // Added to a small number, this leaves the nearest whole number in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        let mut sums = [0; 2];
+        for (i, (integer, value)) in to.iter_mut().zip(values).enumerate() {
+            *integer = (value * scale + ROUND).to_bits() as i8;
+            sums[i / 16] += i32::from(*integer);
+        }
+        sums
+    }
 
     /// Asks for the cache line at `at`, which may lie outside of any object.
     unsafe fn prefetch(at: *const u8);
@@ -70,7 +94,9 @@ impl Lanes for Portable {
     type F = [f32; LANES];
     type I = [i32; LANES];
     type B = [u8; 64];
-    const ROWS_MAX: usize = 4;
+    type A = [i8; 4];
+    const ROWS_MAX: usize = 2;
+    const WIDE: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::F {
@@ -160,8 +186,11 @@ impl Lanes for Portable {
         [0; LANES]
     }
     #[inline(always)]
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I {
-        let activations = unsafe { activations.cast::<[i8; 4]>().read_unaligned() };
+    unsafe fn four(at: *const i8) -> Self::A {
+        unsafe { at.cast::<[i8; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
         let centre = if CENTRED { 128 } else { 0 };
         std::array::from_fn(|lane| {
             let product = |i: usize| (i32::from(codes[4 * lane + i]) - centre) * i32::from(activations[i]);

@@ -2,8 +2,8 @@
 //! `Packed` calls it.
 //! Invariant: packing loses nothing; what is unpacked equals what the file's format defines.
 
-use super::formats::{BLOCK, Codes, Scales, Visitor, visit};
-use super::lanes::{LANES, Lanes, Portable};
+use super::formats::{BLOCK, CodeBlock, Codes, Scales, Visitor, visit};
+use super::lanes::{LANES, Portable};
 use super::product::Shared;
 use super::quant::{group_bytes, tile_bytes};
 use super::{GgmlType, Memory, Pool, float};
@@ -154,8 +154,7 @@ impl Visitor for UnpackRow<'_> {
             let head = unsafe { S::head::<Portable>(group.as_ptr(), C::FACTOR) };
             for (block, out) in out.chunks_mut(BLOCK).enumerate() {
                 // SAFETY: as above.
-                let codes: [<Portable as Lanes>::B; 8] =
-                    unsafe { C::load::<Portable>(group[S::BYTES + block * C::BYTES..].as_ptr()) };
+                let codes = unsafe { load_block::<C>(group[S::BYTES + block * C::BYTES..].as_ptr()) };
                 for (index, number) in out.iter_mut().enumerate() {
                     let half = if S::HALVES { index / 16 } else { 0 };
                     // SAFETY: as above.
@@ -171,5 +170,24 @@ impl Visitor for UnpackRow<'_> {
                 }
             }
         }
+    }
+}
+
+/// All codes of the block at `at`.
+/// # Safety
+/// As for [`Codes::load`].
+unsafe fn load_block<C: Codes>(at: *const u8) -> CodeBlock {
+    // SAFETY: the caller's.
+    unsafe {
+        [
+            C::load::<Portable, 0>(at),
+            C::load::<Portable, 1>(at),
+            C::load::<Portable, 2>(at),
+            C::load::<Portable, 3>(at),
+            C::load::<Portable, 4>(at),
+            C::load::<Portable, 5>(at),
+            C::load::<Portable, 6>(at),
+            C::load::<Portable, 7>(at),
+        ]
     }
 }

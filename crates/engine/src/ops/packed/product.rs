@@ -2,7 +2,7 @@
 //! `Packed::matmul` and the decoder's fused projections call it.
 //! Invariant: nothing is computed for a row from another row; tiles are shared out, never cut.
 
-use super::activation::{Floats, Integers, Rows, SCALES, STARTS};
+use super::activation::{Floats, Integers, Rows, SCALES, STARTS, row_block_count};
 use super::formats::BLOCK;
 use super::lanes::LANES;
 use super::tier::{Kernels, TileRun};
@@ -120,23 +120,24 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
             blocks,
         },
     };
-    let quantize = parts[0].kernels.quantize;
+    let Kernels { rows_max, quantize, interleave, .. } = parts[0].kernels;
     let work = |range: std::ops::Range<usize>| {
         let to = &to;
         // SAFETY: the buffers were made for all rows just now, a row is in one range only, and the CPU has the tier.
         unsafe {
             if floats {
-                rows.interleave(range.clone(), to.floats);
+                interleave(&rows, range.clone(), to.floats);
             }
             if integers {
                 quantize(&rows, range, to.integers);
             }
         }
     };
-    if m == 1 || m * k < PREPARE_PARALLEL {
-        work(0..m);
+    let row_blocks = row_block_count(m, rows_max);
+    if m * k < PREPARE_PARALLEL {
+        work(0..row_blocks);
     } else {
-        pool.run(m, work)?;
+        pool.run(row_blocks, work)?;
     }
     Ok(to)
 }
@@ -144,8 +145,8 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
 /// Shares the tiles of all matrices out.
 fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Result<()> {
     let total: usize = parts.iter().map(|part| part.matrix.n.div_ceil(LANES)).sum();
-    // Four tiles together are what the float kernels like best.
-    let chunk = total.div_ceil(pool.threads() * 8).next_multiple_of(4);
+    // The kernels take three or four tiles at a time.
+    let chunk = total.div_ceil(pool.threads() * 8).next_multiple_of(if total < 256 { 3 } else { 12 });
     pool.run_chunks(total, chunk, &|range| {
         let prepared = &prepared;
         let mut first = 0;
