@@ -108,12 +108,22 @@ unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: us
     for first in (0..all).step_by(step) {
         let part = first..all.min(first + step);
         for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
+            // As in `quant.rs`: near when memory is waited for, else what comes after this part.
+            let ahead = if run.rows <= L::ROWS_MAX {
+                PREFETCH_BYTES
+            } else if row + rows < run.rows {
+                0
+            } else if part.end < all {
+                part.len() * P::BYTES
+            } else {
+                (T * all - first) * P::BYTES
+            };
             // SAFETY: as for `tiles`.
             unsafe {
                 match rows {
-                    4 if L::ROWS_MAX >= 4 => pass::<L, P, 4, T>(run, tile, row, part.clone()),
-                    2 => pass::<L, P, 2, T>(run, tile, row, part.clone()),
-                    _ => pass::<L, P, 1, T>(run, tile, row, part.clone()),
+                    4 if L::ROWS_MAX >= 4 => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
+                    2 if L::ROWS_MAX >= 2 => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
+                    _ => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
                 }
             }
         }
@@ -127,6 +137,7 @@ unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
     tile: usize,
     row: usize,
     part: Range<usize>,
+    ahead: usize,
 ) {
     // SAFETY: all addresses are within the tiles or within the rows' block, except those only asked for ahead.
     unsafe {
@@ -138,10 +149,10 @@ unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
         for pair in part {
             let at = weights.add(pair * P::BYTES);
             let inputs = inputs.add(2 * M * pair);
-            if row == 0 {
+            if ahead > 0 {
                 for t in 0..T {
                     for line in 0..P::BYTES / 64 {
-                        L::prefetch(at.wrapping_add(t * tile_bytes + PREFETCH_BYTES + 64 * line));
+                        L::prefetch(at.wrapping_add(t * tile_bytes + ahead + 64 * line));
                     }
                 }
             }

@@ -30,6 +30,24 @@ pub(super) trait Lanes: Copy + 'static {
     /// 16 floats.
     unsafe fn load(at: *const f32) -> Self::F;
     unsafe fn store(at: *mut f32, value: Self::F);
+    /// The first `lanes` floats (1 to 16); the other lanes hold anything.
+    unsafe fn load_some(at: *const f32, lanes: usize) -> Self::F {
+        let mut all = [0.0; LANES];
+        // SAFETY: `at` is good for as many.
+        unsafe {
+            all.as_mut_ptr().copy_from_nonoverlapping(at, lanes);
+            Self::load(all.as_ptr())
+        }
+    }
+    /// Writes the first `lanes` floats (1 to 16).
+    unsafe fn store_some(at: *mut f32, lanes: usize, value: Self::F) {
+        let mut all = [0.0; LANES];
+        // SAFETY: `at` is good for as many.
+        unsafe {
+            Self::store(all.as_mut_ptr(), value);
+            at.copy_from_nonoverlapping(all.as_ptr(), lanes);
+        }
+    }
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once where the CPU can.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
@@ -95,7 +113,7 @@ impl Lanes for Portable {
     type I = [i32; LANES];
     type B = [u8; 64];
     type A = [i8; 4];
-    const ROWS_MAX: usize = 2;
+    const ROWS_MAX: usize = 1;
     const WIDE: bool = false;
 
     #[inline(always)]

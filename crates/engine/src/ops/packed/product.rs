@@ -13,6 +13,8 @@ use crate::ops::scratch::Scratch;
 
 /// From this many numbers on, rows are prepared by all threads.
 const PREPARE_PARALLEL: usize = 1 << 14;
+/// Bytes of weights that are worth a trip to the pool's counter, which takes a good part of a microsecond.
+const CHUNK_WORK: usize = 96 << 10;
 
 /// A slice that threads write in parts that do not overlap.
 #[derive(Clone, Copy)]
@@ -145,8 +147,7 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
 /// Shares the tiles of all matrices out.
 fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Result<()> {
     let total: usize = parts.iter().map(|part| part.matrix.n.div_ceil(LANES)).sum();
-    // The kernels take three or four tiles at a time.
-    let chunk = total.div_ceil(pool.threads() * 8).next_multiple_of(if total < 256 { 3 } else { 12 });
+    let chunk = chunk_tiles(parts, m, total, pool.threads());
     pool.run_chunks(total, chunk, &|range| {
         let prepared = &prepared;
         let mut first = 0;
@@ -170,4 +171,15 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
             first += tiles;
         }
     })
+}
+
+/// Tiles to hand out at a time: enough that handing out does not matter, few enough that threads end together.
+fn chunk_tiles(parts: &[Part<'_>], m: usize, total: usize, threads: usize) -> usize {
+    let bytes: usize = parts.iter().map(|part| part.matrix.bytes()).sum();
+    // A row costs about as much as reading the weights does; four more cost as much again.
+    let work_per_tile = (bytes / total).saturating_mul(m.div_ceil(4)).max(1);
+    let worthwhile = CHUNK_WORK.div_ceil(work_per_tile);
+    let even = total.div_ceil(threads * 8);
+    // The kernels take three or four tiles at a time.
+    worthwhile.max(even).next_multiple_of(if total < 256 { 3 } else { 12 }).min(total.div_ceil(threads))
 }

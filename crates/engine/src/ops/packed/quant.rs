@@ -49,13 +49,23 @@ unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRu
     let all = run.integers.blocks;
     let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
     for first in (0..all).step_by(step) {
-        let part = Part { first, blocks: step.min(all - first) };
+        let blocks = step.min(all - first);
         for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
+            let ahead = if run.rows <= L::ROWS_MAX {
+                PREFETCH_BYTES
+            } else if row + rows < run.rows {
+                0
+            } else if first + blocks < all {
+                blocks / S::BLOCKS * group_bytes::<C, S>()
+            } else {
+                T * tile_bytes::<C, S>(all) - first / S::BLOCKS * group_bytes::<C, S>()
+            };
+            let part = Part { first, blocks, ahead };
             // SAFETY: as for `tiles`; the row blocks are those that the activations were laid out in.
             unsafe {
                 match rows {
                     4 if L::ROWS_MAX >= 4 => pass::<L, C, S, 4, T>(run, tile, row, part),
-                    2 => pass::<L, C, S, 2, T>(run, tile, row, part),
+                    2 if L::ROWS_MAX >= 2 => pass::<L, C, S, 2, T>(run, tile, row, part),
                     // A single row waits for memory, which is read best in one stream.
                     _ => {
                         for tile in tile..tile + T {
@@ -73,6 +83,9 @@ unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRu
 struct Part {
     first: usize,
     blocks: usize,
+    /// How far ahead weights are asked for, in bytes: a little when memory is what a pass waits for; else, by the
+    /// last rows' pass, what comes after this part. Nothing if 0.
+    ahead: usize,
 }
 
 /// `T` tiles times `M` rows from row `row` on, over a part of the columns.
@@ -100,12 +113,12 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
                 tile.group = group.add(t * tile_bytes);
                 tile.head = S::head::<L>(tile.group, C::FACTOR);
             }
-            if row == 0 {
-                prefetch::<L, T>(&tiles, 0, S::BYTES);
+            if part.ahead > 0 {
+                prefetch::<L, T>(&tiles, part.ahead, S::BYTES);
             }
             for block in 0..S::BLOCKS.min(left) {
-                if row == 0 {
-                    prefetch::<L, T>(&tiles, S::BYTES + block * C::BYTES, C::BYTES);
+                if part.ahead > 0 {
+                    prefetch::<L, T>(&tiles, part.ahead + S::BYTES + block * C::BYTES, C::BYTES);
                 }
                 add_products::<L, C, S, M, T>(&mut sums, &tiles, block, codes, scales, starts);
                 if S::MINS {
@@ -262,13 +275,13 @@ unsafe fn dot<L: Lanes, C: Codes>(sum: L::I, weights: L::B, activations: L::A) -
     }
 }
 
-/// Asks for what lies some way behind `bytes` bytes from byte `at` on of the groups.
+/// Asks for `bytes` bytes from byte `at` on of the groups.
 #[inline(always)]
 unsafe fn prefetch<L: Lanes, const T: usize>(tiles: &[Tile<L>; T], at: usize, bytes: usize) {
     for tile in tiles {
         for line in 0..bytes.div_ceil(64) {
             // SAFETY: the address is only asked for.
-            unsafe { L::prefetch(tile.group.wrapping_add(at + PREFETCH_BYTES + 64 * line)) };
+            unsafe { L::prefetch(tile.group.wrapping_add(at + 64 * line)) };
         }
     }
 }

@@ -99,13 +99,7 @@ impl TileRun {
             for (t, sums) in sums.iter_mut().enumerate() {
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let (at, lanes) = self.place(tile + t, row + i);
-                    if lanes == LANES {
-                        *sum = L::load(at);
-                    } else {
-                        let mut all = [0.0; LANES];
-                        all.as_mut_ptr().copy_from_nonoverlapping(at, lanes);
-                        *sum = L::load(all.as_ptr());
-                    }
+                    *sum = L::load_some(at, lanes);
                 }
             }
             sums
@@ -127,13 +121,7 @@ impl TileRun {
                 // SAFETY: as in `begin`.
                 unsafe {
                     let (at, lanes) = self.place(tile + t, row + i);
-                    if lanes == LANES {
-                        L::store(at, sums);
-                    } else {
-                        let mut all = [0.0; LANES];
-                        L::store(all.as_mut_ptr(), sums);
-                        at.copy_from_nonoverlapping(all.as_ptr(), lanes);
-                    }
+                    L::store_some(at, lanes, sums);
                 }
             }
         }

@@ -41,6 +41,14 @@ impl Lanes for Avx512 {
         unsafe { _mm512_storeu_ps(at, value) }
     }
     #[inline(always)]
+    unsafe fn load_some(at: *const f32, lanes: usize) -> Self::F {
+        unsafe { _mm512_maskz_loadu_ps((0xffff_u32 >> (16 - lanes)) as u16, at) }
+    }
+    #[inline(always)]
+    unsafe fn store_some(at: *mut f32, lanes: usize, value: Self::F) {
+        unsafe { _mm512_mask_storeu_ps(at, (0xffff_u32 >> (16 - lanes)) as u16, value) }
+    }
+    #[inline(always)]
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
         unsafe { _mm512_mul_ps(a, b) }
     }
