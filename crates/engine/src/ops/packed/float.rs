@@ -87,11 +87,15 @@ pub(super) fn value(ty: GgmlType, tile: &[u8], offset: usize) -> f32 {
 pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
     let mut tile = run.tiles.start;
     while tile < run.tiles.end {
+        let left = run.tiles.end - tile;
         // SAFETY: as promised by the caller.
         unsafe {
-            if L::WIDE && run.tiles.end - tile >= 4 {
+            if L::WIDE && left >= 4 {
                 some_tiles::<L, P, 4>(run, tile);
                 tile += 4;
+            } else if left >= 2 {
+                some_tiles::<L, P, 2>(run, tile);
+                tile += 2;
             } else {
                 some_tiles::<L, P, 1>(run, tile);
                 tile += 1;
@@ -155,6 +159,10 @@ unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
                         L::prefetch(at.wrapping_add(t * tile_bytes + ahead + 64 * line));
                     }
                 }
+            }
+            if M > 1 {
+                // The next rows' part lies elsewhere.
+                L::prefetch(inputs.wrapping_add(M * columns).cast());
             }
             let mut loaded = [P::load::<L>(at); T];
             for (t, loaded) in loaded.iter_mut().enumerate().skip(1) {

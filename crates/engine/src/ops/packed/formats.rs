@@ -235,8 +235,10 @@ fn pack_crumbs(codes: &CodeBlock, from: u32, out: &mut [u8]) {
 /// Bit `bit` of every code.
 fn pack_masks(codes: &CodeBlock, bit: u32, out: &mut [u8]) {
     for (mask, register) in out.chunks_exact_mut(8).zip(codes) {
-        for (i, byte) in mask.iter_mut().enumerate() {
-            *byte = (0..8).fold(0, |byte, j| byte | (register[8 * i + j] >> bit & 1) << j);
+        for (byte, eight) in mask.iter_mut().zip(register.as_chunks::<8>().0) {
+            // Multiplying gathers the lowest bits of eight bytes in the highest byte, in order.
+            let bits = u64::from_le_bytes(*eight) >> bit & 0x0101_0101_0101_0101;
+            *byte = (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
         }
     }
 }

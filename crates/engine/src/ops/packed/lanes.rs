@@ -210,10 +210,15 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
         let centre = if CENTRED { 128 } else { 0 };
-        std::array::from_fn(|lane| {
-            let product = |i: usize| (i32::from(codes[4 * lane + i]) - centre) * i32::from(activations[i]);
-            sum[lane] + product(0) + product(1) + product(2) + product(3)
-        })
+        let mut sums = sum;
+        // Nothing can overflow; without the checks of a debug build, these loops become a few instructions.
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            for (i, &activation) in activations.iter().enumerate() {
+                let code = i32::from(codes[4 * lane + i]).wrapping_sub(centre);
+                *sum = sum.wrapping_add(code.wrapping_mul(i32::from(activation)));
+            }
+        }
+        sums
     }
 
     #[inline(always)]

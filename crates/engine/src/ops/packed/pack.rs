@@ -108,23 +108,32 @@ impl Visitor for PackTile<'_> {
 
 /// Packs up to 16 rows of floats, or of what is kept as floats.
 fn pack_floats(ty: GgmlType, k: usize, rows: &[u8], row_bytes: usize, tile: &mut [u8]) {
-    let mut widened = Vec::new();
-    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-        let element = match ty {
-            GgmlType::F32 => 4,
-            GgmlType::F16 | GgmlType::BF16 => 2,
-            _ => {
-                let mut numbers = vec![0.0; k];
-                // Cannot fail: the length of the row was checked.
-                let _ = dequantize(ty, row, &mut numbers);
-                widened = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                4
+    match ty {
+        GgmlType::F32 => transpose::<4>(ty, rows, row_bytes, tile),
+        // Pairs of bfloats stay together, and lie as single numbers of twice the size do.
+        GgmlType::BF16 if k.is_multiple_of(2) => transpose::<4>(GgmlType::F32, rows, row_bytes, tile),
+        GgmlType::F16 | GgmlType::BF16 => transpose::<2>(ty, rows, row_bytes, tile),
+        _ => {
+            let mut numbers = vec![0.0; rows.len() / row_bytes * k];
+            // Cannot fail: the length of the rows was checked.
+            let _ = dequantize(ty, rows, &mut numbers);
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            transpose::<4>(ty, &bytes, 4 * k, tile);
+        }
+    }
+}
+
+/// Brings rows of numbers of `N` bytes into the order of a tile, some columns of all rows at a time: these stay in the
+/// nearest cache.
+fn transpose<const N: usize>(ty: GgmlType, rows: &[u8], row_bytes: usize, tile: &mut [u8]) {
+    const COLUMNS: usize = 64;
+    for first in (0..row_bytes / N).step_by(COLUMNS) {
+        for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+            let numbers = row.as_chunks::<N>().0[first..].iter().take(COLUMNS);
+            for (column, number) in numbers.enumerate() {
+                let at = float::offset(ty, lane, first + column);
+                tile[at..at + N].copy_from_slice(number);
             }
-        };
-        let row = if widened.is_empty() { row } else { &widened };
-        for (column, number) in row.chunks_exact(element).enumerate() {
-            let at = float::offset(ty, lane, column);
-            tile[at..at + element].copy_from_slice(number);
         }
     }
 }

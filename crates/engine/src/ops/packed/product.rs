@@ -114,11 +114,11 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
     let blocks = if integers { k / BLOCK } else { 0 };
     let columns = if floats { k.next_multiple_of(2) } else { 0 };
     let to = Prepared {
-        floats: Floats { at: scratch.floats.reserve(m * columns), columns },
+        floats: Floats { at: scratch.floats.reserve(m * columns)?, columns },
         integers: Integers {
-            codes: scratch.codes.reserve(m * blocks * BLOCK),
-            scales: scratch.scales.reserve(m * blocks * SCALES),
-            starts: scratch.sums.reserve(m * blocks * STARTS),
+            codes: scratch.codes.reserve(m * blocks * BLOCK)?,
+            scales: scratch.scales.reserve(m * blocks * SCALES)?,
+            starts: scratch.sums.reserve(m * blocks * STARTS)?,
             blocks,
         },
     };
