@@ -34,8 +34,8 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn rows_come_back_as_the_format_defines_them() {
     let pool = Pool::new(2).unwrap();
-    for ty in TYPES {
-        let (n, k) = (37, awkward_k(ty));
+    for (ty, k) in TYPES.into_iter().flat_map(|ty| [(ty, awkward_k(ty)), (ty, 512)]) {
+        let n = 37;
         let (matrix, bytes) = packed(ty, n, k, 1, Tier::Portable, &pool);
         assert_eq!((matrix.dtype(), matrix.n(), matrix.k()), (ty, n, k));
         let mut expected = vec![0.0; n * k];
@@ -43,7 +43,7 @@ fn rows_come_back_as_the_format_defines_them() {
         let mut row = vec![0.0; k];
         for i in 0..n {
             matrix.row(i, &mut row).unwrap();
-            assert_eq!(row, expected[i * k..][..k], "{ty:?} row {i}");
+            assert_eq!(row, expected[i * k..][..k], "{ty:?}, {k} columns, row {i}");
         }
     }
 }

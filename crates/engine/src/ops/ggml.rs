@@ -167,9 +167,7 @@ impl Block {
             GgmlType::Q3_K => {
                 self.d = half(108);
                 self.crumbs(&bytes[32..96]);
-                for (i, code) in self.codes.iter_mut().enumerate() {
-                    *code |= (bytes[i % 32] >> (i / 32) & 1) << 2;
-                }
+                self.high_bits(&bytes[..32], 2);
                 for (i, scale) in self.scales.iter_mut().enumerate() {
                     let low = bytes[96 + i % 8] >> (i / 8 * 4) & 15;
                     let high = bytes[104 + i % 4] >> (i / 4 * 2) & 3;
@@ -185,9 +183,7 @@ impl Block {
                 self.dmin = half(2);
                 self.six_bit_scales(&bytes[4..16]);
                 self.nibble_pairs(&bytes[48..176]);
-                for (i, code) in self.codes.iter_mut().enumerate() {
-                    *code |= (bytes[16 + i % 32] >> (i / 32) & 1) << 4;
-                }
+                self.high_bits(&bytes[16..48], 4);
             }
             GgmlType::Q6_K => {
                 self.d = half(208);
@@ -202,11 +198,14 @@ impl Block {
 
     /// Codes of `Q6_K`: four low bits in the first 128 bytes, two high ones in the next 64.
     fn six_bit_codes(&mut self, bytes: &[u8]) {
-        for (i, code) in self.codes.iter_mut().enumerate() {
-            let (part, quarter, column) = (i / 128, i / 32 % 4, i % 32);
-            let low = bytes[64 * part + 32 * (quarter % 2) + column] >> (quarter / 2 * 4) & 15;
-            let high = bytes[128 + 32 * part + column] >> (quarter * 2) & 3;
-            *code = low | high << 4;
+        for (part, codes) in self.codes.chunks_exact_mut(128).enumerate() {
+            let (low, high) = (&bytes[64 * part..][..64], &bytes[128 + 32 * part..][..32]);
+            for i in 0..32 {
+                codes[i] = low[i] & 15 | (high[i] & 3) << 4;
+                codes[32 + i] = low[32 + i] & 15 | (high[i] >> 2 & 3) << 4;
+                codes[64 + i] = low[i] >> 4 | (high[i] >> 4 & 3) << 4;
+                codes[96 + i] = low[32 + i] >> 4 | high[i] >> 6 << 4;
+            }
         }
     }
 
@@ -254,8 +253,19 @@ impl Block {
     /// 128 columns in 32 bytes, twice: 32 columns for each two bits of a byte, lowest first.
     fn crumbs(&mut self, bytes: &[u8]) {
         for (codes, bytes) in self.codes.chunks_exact_mut(128).zip(bytes.chunks_exact(32)) {
-            for (i, code) in codes.iter_mut().enumerate() {
-                *code = bytes[i % 32] >> (i / 32 * 2) & 3;
+            for (part, codes) in codes.chunks_exact_mut(32).enumerate() {
+                for (code, &byte) in codes.iter_mut().zip(bytes) {
+                    *code = byte >> (2 * part) & 3;
+                }
+            }
+        }
+    }
+
+    /// One more bit of every column, at bit `to`: in 32 bytes, a bit for each 32 columns, lowest first.
+    fn high_bits(&mut self, bytes: &[u8], to: u32) {
+        for (part, codes) in self.codes.chunks_exact_mut(32).enumerate() {
+            for (code, &byte) in codes.iter_mut().zip(bytes) {
+                *code |= (byte >> part & 1) << to;
             }
         }
     }

@@ -42,14 +42,21 @@ pub struct Pool {
     scratch: Mutex<Vec<Scratch>>,
 }
 
-/// What the workers and the caller look at together.
-struct Shared {
+/// What changes hands with every job: one cache line, since each that crosses between cores costs a good part of a
+/// microsecond. (Two lines wide, as some CPUs fetch them in pairs.)
+#[repr(align(128))]
+struct Desk {
     /// Number of the job (high half), whether it is open, and how many workers are inside.
     gate: AtomicU64,
-    /// The job. Written only while the gate is closed and nobody is inside.
-    job: UnsafeCell<Job>,
     /// The next item that nobody has taken.
     cursor: AtomicUsize,
+    /// The job. Written only while the gate is closed and nobody is inside.
+    job: UnsafeCell<Job>,
+}
+
+/// What the workers and the caller look at together.
+struct Shared {
+    desk: Desk,
     /// The first panic's message.
     failure: Mutex<Option<String>>,
     stop: AtomicBool,
@@ -70,10 +77,10 @@ struct Job {
     chunk: usize,
 }
 
-// SAFETY: `job` is the only field that is not thread-safe by itself. The caller writes it while it holds `turn`, the
+// SAFETY: `desk.job` is the only field that is not thread-safe by itself. The caller writes it while it holds `turn`, the
 // gate is closed and no worker is inside; workers read it only between `enter` and `leave`, which the caller waits for.
 unsafe impl Sync for Shared {}
-// SAFETY: the pointer in `job` is to something `Sync`, and is used only as described above.
+// SAFETY: the pointer in `desk.job` is to something `Sync`, and is used only as described above.
 unsafe impl Send for Shared {}
 
 impl Pool {
@@ -85,9 +92,11 @@ impl Pool {
         }
         fn nothing(_: Range<usize>) {}
         let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
-            job: UnsafeCell::new(Job { work: &nothing as *const Work<'static>, items: 0, chunk: 1 }),
-            cursor: AtomicUsize::new(0),
+            desk: Desk {
+                gate: AtomicU64::new(0),
+                cursor: AtomicUsize::new(0),
+                job: UnsafeCell::new(Job { work: &nothing as *const Work<'static>, items: 0, chunk: 1 }),
+            },
             failure: Mutex::new(None),
             stop: AtomicBool::new(false),
             sleepers: AtomicUsize::new(0),
@@ -134,8 +143,8 @@ impl Pool {
         // does not return before they have all left.
         let work = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
         // SAFETY: we hold the turn, the gate is closed and nobody is inside (the previous call waited for that).
-        unsafe { *shared.job.get() = Job { work, items, chunk } };
-        shared.cursor.store(0, Ordering::Relaxed);
+        unsafe { *shared.desk.job.get() = Job { work, items, chunk } };
+        shared.desk.cursor.store(0, Ordering::Relaxed);
         shared.open();
         shared.take_part();
         shared.close();
@@ -187,7 +196,7 @@ impl Shared {
     /// The number of a job after `seen`, or none when the pool ends.
     fn wait_for_job(&self, seen: u64) -> Option<u64> {
         let next = || {
-            let number = self.gate.load(Ordering::SeqCst) >> 32;
+            let number = self.desk.gate.load(Ordering::SeqCst) >> 32;
             (number != seen).then_some(number)
         };
         let begin = Instant::now();
@@ -224,8 +233,8 @@ impl Shared {
 
     /// Begins the next job and wakes who sleeps.
     fn open(&self) {
-        let number = (self.gate.load(Ordering::Relaxed) >> 32).wrapping_add(1);
-        self.gate.store(number << 32 | OPEN, Ordering::SeqCst);
+        let number = (self.desk.gate.load(Ordering::Relaxed) >> 32).wrapping_add(1);
+        self.desk.gate.store(number << 32 | OPEN, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.sleep));
             self.wake.notify_all();
@@ -234,8 +243,8 @@ impl Shared {
 
     /// Lets no further worker in and waits until all are out. A worker that never woke up is not waited for.
     fn close(&self) {
-        self.gate.fetch_and(!OPEN, Ordering::AcqRel);
-        let inside = || self.gate.load(Ordering::Acquire) & ENTERED != 0;
+        self.desk.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let inside = || self.desk.gate.load(Ordering::Acquire) & ENTERED != 0;
         let begin = Instant::now();
         while inside() {
             for _ in 0..64 {
@@ -253,12 +262,12 @@ impl Shared {
     /// Enters job `number` if it is still open.
     fn enter(&self, number: u64) -> bool {
         let admit = |gate: u64| (gate >> 32 == number && gate & OPEN != 0).then_some(gate + 1);
-        self.gate.fetch_update(Ordering::AcqRel, Ordering::Relaxed, admit).is_ok()
+        self.desk.gate.fetch_update(Ordering::AcqRel, Ordering::Relaxed, admit).is_ok()
     }
 
     /// Leaves the job; the last one out tells the caller.
     fn leave(&self) {
-        let before = self.gate.fetch_sub(1, Ordering::AcqRel);
+        let before = self.desk.gate.fetch_sub(1, Ordering::AcqRel);
         if before & (OPEN | ENTERED) == 1 {
             drop(lock(&self.done));
             self.finished.notify_one();
@@ -268,18 +277,18 @@ impl Shared {
     /// Takes ranges until none is left.
     fn take_part(&self) {
         // SAFETY: we are the caller of this job or a worker that entered it; see `Sync`.
-        let job = unsafe { *self.job.get() };
+        let job = unsafe { *self.desk.job.get() };
         // SAFETY: as above; what it points to outlives the call of `run_chunks`.
         let work = unsafe { &*job.work };
         INSIDE.set(true);
         loop {
-            let start = self.cursor.fetch_add(job.chunk, Ordering::Relaxed);
+            let start = self.desk.cursor.fetch_add(job.chunk, Ordering::Relaxed);
             if start >= job.items {
                 break;
             }
             if let Err(message) = attempt(work, start..job.items.min(start + job.chunk)) {
                 lock(&self.failure).get_or_insert(message);
-                self.cursor.store(job.items, Ordering::Relaxed);
+                self.desk.cursor.store(job.items, Ordering::Relaxed);
             }
         }
         INSIDE.set(false);

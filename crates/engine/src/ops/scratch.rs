@@ -1,13 +1,13 @@
-//! Memory for kernels: aligned to cache lines, on huge pages where large.
+//! Memory for kernels: aligned to pages, on huge ones where large.
 //! Packed matrices live in [`Memory`]; a pool lends [`Scratch`] to the calls that run on it.
-//! Invariant: zeroed when made, never moved, and its address is a multiple of 64.
+//! Invariant: zeroed when made, never moved, and its address is a multiple of 4096.
 
 use memmap2::MmapMut;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A cache line, and a register of the widest kind.
-pub(crate) const LINE_BYTES: usize = 64;
+/// Buffers grow in steps of this.
+const SPARE_BYTES: usize = 64 << 10;
 /// Size of a huge page on x86-64 and of the common kind on arm64.
 const HUGE_BYTES: usize = 2 << 20;
 
@@ -45,23 +45,20 @@ impl Memory {
     }
 }
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; LINE_BYTES]);
-
 /// A buffer that grows and is used again.
 #[derive(Default)]
-pub(crate) struct Buffer(Vec<Line>);
+pub(crate) struct Buffer(Option<Memory>);
 
 impl Buffer {
     /// Makes room for `len` values of `T`, a plain number type, and returns where they lie. What is in there is left
     /// over from earlier use, or zero.
-    pub(crate) fn reserve<T: Copy>(&mut self, len: usize) -> *mut T {
-        let lines = (len * size_of::<T>()).div_ceil(LINE_BYTES);
-        if self.0.len() < lines {
-            self.0.resize(lines, Line([0; LINE_BYTES]));
+    pub(crate) fn reserve<T: Copy>(&mut self, len: usize) -> Result<*mut T> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        if self.0.as_ref().is_none_or(|memory| memory.len < bytes) {
+            self.0 = Some(Memory::zeroed(bytes.next_multiple_of(SPARE_BYTES))?);
         }
-        self.0.as_mut_ptr().cast()
+        let memory = self.0.as_mut().ok_or_else(|| Error::internal("a buffer was just made and is not there"))?;
+        Ok(memory.bytes_mut().as_mut_ptr().cast())
     }
 }
 

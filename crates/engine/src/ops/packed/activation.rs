@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::formats::BLOCK;
+use super::lanes::Lanes;
 
 /// Floats kept for each block of 32 columns and row, beside the integers.
 pub(super) const SCALES: usize = 4;
@@ -15,26 +16,27 @@ pub(super) const STARTS: usize = 3;
 /// Cuts `rows` rows into blocks of `rows_max` (a power of two), and what is left into smaller powers of two.
 /// Yields the first row and the number of rows.
 pub(super) fn row_blocks(rows: usize, rows_max: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        let left = rows - first;
-        if left == 0 {
-            return None;
-        }
-        let block = if left >= rows_max { rows_max } else { 1 << left.ilog2() };
-        first += block;
-        Some((first - block, block))
-    })
+    (0..row_block_count(rows, rows_max)).map(move |index| row_block(index, rows, rows_max))
 }
 
-/// The block that row `row` is in: its first row and its number of rows.
-fn block_of(row: usize, rows: usize, rows_max: usize) -> (usize, usize) {
-    let full = rows / rows_max * rows_max;
-    if row < full {
-        return (row / rows_max * rows_max, rows_max);
+/// How many blocks these are.
+pub(super) fn row_block_count(rows: usize, rows_max: usize) -> usize {
+    rows / rows_max + (rows % rows_max).count_ones() as usize
+}
+
+/// Block `index` of them.
+pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, usize) {
+    let full = rows / rows_max;
+    if index < full {
+        return (index * rows_max, rows_max);
     }
-    let inside = row_blocks(rows - full, rows_max).find(|(first, block)| row - full < first + block);
-    inside.map_or((row, 1), |(first, block)| (full + first, block))
+    // The blocks of what is left are the bits of that number, the highest first.
+    let (mut first, mut left) = (full * rows_max, rows - full * rows_max);
+    for _ in full..index {
+        let block = 1 << left.ilog2();
+        (first, left) = (first + block, left - block);
+    }
+    (first, 1 << left.ilog2())
 }
 
 /// Rows as floats: `[row block][column][row]`, with a zero column added if the number of columns is odd.
@@ -69,55 +71,65 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Writes the rows of `range` as floats.
+    /// Writes the row blocks of `range` as floats. Compiled into the kernels' functions, so that it uses their
+    /// instructions.
     /// # Safety
     /// `to` has room for all rows, and no other call writes the same ones.
+    #[inline(always)]
     pub(super) unsafe fn interleave(&self, range: Range<usize>, to: Floats) {
-        for row in range {
-            let (first, block) = block_of(row, self.rows, self.rows_max);
-            // SAFETY: the offsets stay within `rows * columns` of `to`, which has that room.
-            let start = unsafe { to.at.add(first * to.columns + row - first) };
-            let values = &self.input[row * self.columns..][..self.columns];
-            if block == 1 {
-                // SAFETY: a block of one row is that row, contiguous.
-                unsafe { start.copy_from_nonoverlapping(values.as_ptr(), values.len()) };
-            } else {
-                for (column, &value) in values.iter().enumerate() {
-                    // SAFETY: as above.
-                    unsafe { start.add(column * block).write(value) };
+        for index in range {
+            let (first, block) = row_block(index, self.rows, self.rows_max);
+            // SAFETY: the row block's room begins there.
+            unsafe {
+                let at = to.at.add(first * to.columns);
+                match block {
+                    1 => self.interleave_block::<1>(first, at, to.columns),
+                    2 => self.interleave_block::<2>(first, at, to.columns),
+                    _ => self.interleave_block::<4>(first, at, to.columns),
                 }
-            }
-            if to.columns > self.columns {
-                // SAFETY: as above; this is the added column.
-                unsafe { start.add(self.columns * block).write(0.0) };
             }
         }
     }
 
-    /// Writes the rows of `range` as integers. Compiled into the kernels' functions, so that it uses their
-    /// instructions; its numbers are the same in all of them.
-    /// # Safety
-    /// `to` has room for all rows, and no other call writes the same ones.
     #[inline(always)]
-    pub(super) unsafe fn quantize(&self, range: Range<usize>, to: Integers) {
-        for row in range {
-            let (first, block) = block_of(row, self.rows, self.rows_max);
-            let values = self.input[row * self.columns..][..self.columns].as_chunks::<BLOCK>().0;
-            for (index, values) in values.iter().enumerate() {
-                let (integers, scale, sums) = quantize_block(values);
-                let at = first * to.blocks + index * block;
-                // SAFETY: of this row's block `index`, the places in the row block are within the room of all rows.
-                unsafe {
-                    let codes = to.codes.add(at * BLOCK + (row - first) * 4);
-                    for (four, integers) in integers.as_chunks::<4>().0.iter().enumerate() {
-                        codes.add(four * block * 4).cast::<[i8; 4]>().write(*integers);
-                    }
-                    let scales = to.scales.add(at * SCALES + row - first);
-                    let starts = to.starts.add(at * STARTS + row - first);
-                    scales.write(scale);
-                    for (place, sum) in [sums[0] + sums[1], sums[0], sums[1]].into_iter().enumerate() {
-                        scales.add((1 + place) * block).write(scale * sum as f32);
-                        starts.add(place * block).write(-128 * sum);
+    unsafe fn interleave_block<const M: usize>(&self, first: usize, at: *mut f32, columns: usize) {
+        // SAFETY: the rows are of the input, and `at` has room for `M * columns` numbers.
+        unsafe {
+            let from = self.input[first * self.columns..][..M * self.columns].as_ptr();
+            for column in 0..self.columns {
+                for i in 0..M {
+                    at.add(column * M + i).write(from.add(i * self.columns + column).read());
+                }
+            }
+            for added in self.columns * M..columns * M {
+                at.add(added).write(0.0);
+            }
+        }
+    }
+
+    /// Writes the row blocks of `range` as integers. The numbers are the same on all CPUs.
+    /// # Safety
+    /// `to` has room for all rows, no other call writes the same ones, and `L` fits the CPU.
+    #[inline(always)]
+    pub(super) unsafe fn quantize<L: Lanes>(&self, range: Range<usize>, to: Integers) {
+        for index in range {
+            let (first, rows) = row_block(index, self.rows, self.rows_max);
+            for i in 0..rows {
+                let values = self.input[(first + i) * self.columns..][..self.columns].as_chunks::<BLOCK>().0;
+                for (block, values) in values.iter().enumerate() {
+                    // SAFETY: of this row's block, the places in the row block are within the room of all rows.
+                    unsafe {
+                        let at = first * to.blocks + block * rows;
+                        let codes = to.codes.add(at * BLOCK + i * 4);
+                        let (scale, sums) = quantize_block::<L>(values, codes, rows);
+                        let scales = to.scales.add(at * SCALES + i);
+                        let starts = to.starts.add(at * STARTS + i);
+                        scales.write(scale);
+                        let sums = [sums[0].wrapping_add(sums[1]), sums[0], sums[1]];
+                        for (place, sum) in sums.into_iter().enumerate() {
+                            scales.add((1 + place) * rows).write(scale * sum as f32);
+                            starts.add(place * rows).write(sum.wrapping_mul(-128));
+                        }
                     }
                 }
             }
@@ -125,23 +137,26 @@ impl Rows<'_> {
     }
 }
 
-/// Integers of -127 to 127, what one of them stands for, and the sums of the two halves.
+/// Integers of -127 to 127, four of them to every fourth of `rows` groups of four bytes from `to` on. Returns what one
+/// of them stands for, and the sums of the two halves.
 /// A value that is no number makes the scale none, so that it is not lost.
+/// # Safety
+/// `to` is good for the places named, and `L` fits the CPU.
 #[inline(always)]
-fn quantize_block(values: &[f32; BLOCK]) -> ([i8; BLOCK], f32, [i32; 2]) {
-    // The magnitudes of floats are ordered as their bits are, with NaN above all.
-    let mut largest = [0_u32; 16];
-    for i in 0..BLOCK {
-        largest[i % 16] = largest[i % 16].max(values[i].to_bits() & 0x7fff_ffff);
+unsafe fn quantize_block<L: Lanes>(values: &[f32; BLOCK], to: *mut i8, rows: usize) -> (f32, [i32; 2]) {
+    // SAFETY: the caller's.
+    unsafe {
+        let largest = L::largest(values);
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let mut integers = [0; BLOCK];
+        let sums = L::round(values, inverse, &mut integers);
+        if rows == 1 {
+            to.cast::<[i8; BLOCK]>().write(integers);
+        } else {
+            for (four, integers) in integers.as_chunks::<4>().0.iter().enumerate() {
+                to.add(four * rows * 4).cast::<[i8; 4]>().write(*integers);
+            }
+        }
+        (largest / 127.0, sums)
     }
-    let largest = f32::from_bits(largest.into_iter().fold(0, u32::max));
-    let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    // Added to a small number, this leaves the nearest whole number (ties to even) in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let integers = values.map(|value| (value * inverse + ROUND).to_bits() as i8);
-    let mut sums = [0_i32; 2];
-    for i in 0..BLOCK {
-        sums[i / 16] += i32::from(integers[i]);
-    }
-    (integers, largest / 127.0, sums)
 }

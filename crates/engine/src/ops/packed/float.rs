@@ -2,15 +2,19 @@
 //! `tier.rs` compiles it for each kind of CPU.
 //! Invariant: an output is one chain of multiply-adds over the columns in order, whatever the number of rows.
 
+use std::ops::Range;
+
 use half::{bf16, f16};
 
-use super::activation::{Floats, row_blocks};
+use super::activation::row_blocks;
 use super::lanes::{LANES, Lanes};
 use super::tier::TileRun;
 use crate::ops::ggml::GgmlType;
 
 /// How far ahead weights are asked for.
 const PREFETCH_BYTES: usize = 1024;
+/// Bytes of a tile in a part of the columns: of four tiles, what the second cache holds with ease.
+const PART_BYTES: usize = 1 << 14;
 
 /// How a pair of columns of 16 rows is stored. A tile is its pairs of columns one after the other.
 pub(super) trait Pairs: 'static {
@@ -83,11 +87,15 @@ pub(super) fn value(ty: GgmlType, tile: &[u8], offset: usize) -> f32 {
 pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
     let mut tile = run.tiles.start;
     while tile < run.tiles.end {
+        let left = run.tiles.end - tile;
         // SAFETY: as promised by the caller.
         unsafe {
-            if run.tiles.end - tile >= 4 {
+            if L::WIDE && left >= 4 {
                 some_tiles::<L, P, 4>(run, tile);
                 tile += 4;
+            } else if left >= 2 {
+                some_tiles::<L, P, 2>(run, tile);
+                tile += 2;
             } else {
                 some_tiles::<L, P, 1>(run, tile);
                 tile += 1;
@@ -96,66 +104,77 @@ pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
     }
 }
 
-/// `T` tiles from `tile` on, for all rows: all at once for few rows, two at once for many, as registers allow.
+/// `T` tiles from `tile` on, for all rows.
 #[inline(always)]
 unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize) {
-    for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
-        // SAFETY: as for `tiles`.
-        unsafe {
-            match rows {
-                1 => few::<L, P, 1, T>(run, tile, row),
-                2 => few::<L, P, 2, T>(run, tile, row),
-                4 => few::<L, P, 4, T>(run, tile, row),
-                _ if T == 4 => {
-                    few::<L, P, 8, 2>(run, tile, row);
-                    few::<L, P, 8, 2>(run, tile + 2, row);
+    let all = run.floats.columns / 2;
+    let step = if run.rows <= L::ROWS_MAX { all } else { PART_BYTES / P::BYTES };
+    for first in (0..all).step_by(step) {
+        let part = first..all.min(first + step);
+        for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
+            // As in `quant.rs`: near when memory is waited for, else what comes after this part.
+            let ahead = if run.rows <= L::ROWS_MAX {
+                PREFETCH_BYTES
+            } else if row + rows < run.rows {
+                0
+            } else if part.end < all {
+                part.len() * P::BYTES
+            } else {
+                (T * all - first) * P::BYTES
+            };
+            // SAFETY: as for `tiles`.
+            unsafe {
+                match rows {
+                    4 if L::ROWS_MAX >= 4 => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
+                    2 if L::ROWS_MAX >= 2 => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
+                    _ => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
                 }
-                _ => few::<L, P, 8, 1>(run, tile, row),
             }
         }
     }
 }
 
+/// `T` tiles times `M` rows from row `row` on, over a part of the pairs of columns.
 #[inline(always)]
-unsafe fn few<L: Lanes, P: Pairs, const M: usize, const T: usize>(run: &TileRun, tile: usize, row: usize) {
-    // SAFETY: as for `tiles`.
-    unsafe {
-        let bytes = run.floats.columns / 2 * P::BYTES;
-        let sums = strip::<L, P, M, T>(run.weights.add(tile * bytes), bytes, row, run.floats);
-        for (i, sums) in sums.into_iter().enumerate() {
-            run.store::<L, M>(tile + i, row, sums);
-        }
-    }
-}
-
-/// `T` tiles times `M` rows from row `row` on.
-#[inline(always)]
-unsafe fn strip<L: Lanes, P: Pairs, const M: usize, const T: usize>(
-    weights: *const u8,
-    tile_bytes: usize,
+unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
+    run: &TileRun,
+    tile: usize,
     row: usize,
-    from: Floats,
-) -> [[L::F; M]; T] {
+    part: Range<usize>,
+    ahead: usize,
+) {
     // SAFETY: all addresses are within the tiles or within the rows' block, except those only asked for ahead.
     unsafe {
-        let mut sums = [[L::zero(); M]; T];
-        let mut inputs = from.at.add(row * from.columns).cast_const();
-        for pair in 0..from.columns / 2 {
+        let mut sums = run.begin::<L, M, T>(tile, row, part.start == 0);
+        let columns = run.floats.columns;
+        let tile_bytes = columns / 2 * P::BYTES;
+        let weights = run.weights.add(tile * tile_bytes);
+        let inputs = run.floats.at.add(row * columns).cast_const();
+        for pair in part {
             let at = weights.add(pair * P::BYTES);
-            let loaded: [_; T] = std::array::from_fn(|tile| {
-                for line in 0..P::BYTES / 64 {
-                    L::prefetch(at.wrapping_add(tile * tile_bytes + PREFETCH_BYTES + 64 * line));
+            let inputs = inputs.add(2 * M * pair);
+            if ahead > 0 {
+                for t in 0..T {
+                    for line in 0..P::BYTES / 64 {
+                        L::prefetch(at.wrapping_add(t * tile_bytes + ahead + 64 * line));
+                    }
                 }
-                P::load::<L>(at.add(tile * tile_bytes))
-            });
+            }
+            if M > 1 {
+                // The next rows' part lies elsewhere.
+                L::prefetch(inputs.wrapping_add(M * columns).cast());
+            }
+            let mut loaded = [P::load::<L>(at); T];
+            for (t, loaded) in loaded.iter_mut().enumerate().skip(1) {
+                *loaded = P::load::<L>(at.add(t * tile_bytes));
+            }
             for i in 0..M {
                 let (first, second) = (L::splat(inputs.add(i)), L::splat(inputs.add(M + i)));
                 for (sums, (left, right)) in sums.iter_mut().zip(loaded) {
                     sums[i] = L::fma(right, second, L::fma(left, first, sums[i]));
                 }
             }
-            inputs = inputs.add(2 * M);
         }
-        sums
+        run.end::<L, M, T>(tile, row, sums);
     }
 }

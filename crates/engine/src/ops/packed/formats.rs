@@ -27,10 +27,10 @@ pub(super) trait Codes: 'static {
     const CENTRED: bool;
     /// What the scale is multiplied by to make up for the centring.
     const FACTOR: f32;
-    /// The eight registers of the block at `at`.
+    /// Register `V` of the eight of the block at `at`.
     /// # Safety
     /// `at` is good for `BYTES` bytes, and `L` fits the CPU.
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8];
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B;
     /// Packs a block of the file's codes. `out` is `BYTES` long and zero.
     fn pack(codes: &CodeBlock, out: &mut [u8]);
 }
@@ -89,9 +89,9 @@ impl<const CENTRED: bool> Codes for Nibbles<CENTRED> {
     const FACTOR: f32 = if CENTRED { 1.0 / 16.0 } else { 1.0 };
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: four planes of 64 bytes lie at `at`.
-        unsafe { load_nibbles::<L>(at, if CENTRED { 4 } else { 0 }) }
+        unsafe { load_nibbles::<L, V>(at, if CENTRED { 4 } else { 0 }) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -109,10 +109,10 @@ impl<const CENTRED: bool> Codes for Fives<CENTRED> {
     const FACTOR: f32 = if CENTRED { 1.0 / 8.0 } else { 1.0 };
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         let (to, bit) = if CENTRED { (4, 8) } else { (0, 16) };
         // SAFETY: four planes of 64 bytes and eight masks of 8 bytes lie at `at`.
-        unsafe { or_masks::<L>(load_nibbles::<L>(at, to), at.add(256), bit) }
+        unsafe { L::or_where(load_nibbles::<L, V>(at, to), at.add(256 + 8 * V), bit) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -130,12 +130,9 @@ impl Codes for Sixes {
     const FACTOR: f32 = 1.0 / 4.0;
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: four planes and then two planes of 64 bytes lie at `at`.
-        unsafe {
-            let (upper, lower) = (load_nibbles::<L>(at, 4), load_crumbs::<L>(at.add(256), 2));
-            std::array::from_fn(|i| L::or(upper[i], lower[i]))
-        }
+        unsafe { L::or(load_nibbles::<L, V>(at, 4), load_crumbs::<L, V>(at.add(256), 2)) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -153,9 +150,9 @@ impl Codes for Threes {
     const FACTOR: f32 = 1.0 / 32.0;
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: two planes of 64 bytes and eight masks of 8 bytes lie at `at`.
-        unsafe { or_masks::<L>(load_crumbs::<L>(at, 6), at.add(128), 32) }
+        unsafe { L::or_where(load_crumbs::<L, V>(at, 6), at.add(128 + 8 * V), 32) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -173,9 +170,9 @@ impl Codes for Crumbs {
     const FACTOR: f32 = 1.0;
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: two planes of 64 bytes lie at `at`.
-        unsafe { load_crumbs::<L>(at, 0) }
+        unsafe { load_crumbs::<L, V>(at, 0) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -192,9 +189,9 @@ impl Codes for Bytes {
     const FACTOR: f32 = 1.0;
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> [L::B; 8] {
+    unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: eight registers lie at `at`.
-        std::array::from_fn(|i| unsafe { L::bytes(at.add(64 * i)) })
+        unsafe { L::bytes(at.add(64 * V)) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -202,31 +199,18 @@ impl Codes for Bytes {
     }
 }
 
-/// The eight registers of four nibble planes, each code moved to bit `to`.
+/// Register `V` of four nibble planes, each code moved to bit `to`.
 #[inline(always)]
-unsafe fn load_nibbles<L: Lanes>(at: *const u8, to: u32) -> [L::B; 8] {
+unsafe fn load_nibbles<L: Lanes, const V: usize>(at: *const u8, to: u32) -> L::B {
     // SAFETY: the caller vouches for four planes of 64 bytes.
-    unsafe {
-        let planes: [L::B; 4] = std::array::from_fn(|i| L::bytes(at.add(64 * i)));
-        std::array::from_fn(|i| L::field(planes[i / 2], i as u32 % 2 * 4, to, 4))
-    }
+    unsafe { L::field(L::bytes(at.add(V / 2 * 64)), V as u32 % 2 * 4, to, 4) }
 }
 
-/// The eight registers of two planes of 2-bit codes, each moved to bit `to`.
+/// Register `V` of two planes of 2-bit codes, each moved to bit `to`.
 #[inline(always)]
-unsafe fn load_crumbs<L: Lanes>(at: *const u8, to: u32) -> [L::B; 8] {
+unsafe fn load_crumbs<L: Lanes, const V: usize>(at: *const u8, to: u32) -> L::B {
     // SAFETY: the caller vouches for two planes of 64 bytes.
-    unsafe {
-        let planes: [L::B; 2] = std::array::from_fn(|i| L::bytes(at.add(64 * i)));
-        std::array::from_fn(|i| L::field(planes[i / 4], i as u32 % 4 * 2, to, 2))
-    }
-}
-
-/// Sets `bit` where the eight masks at `at` say so.
-#[inline(always)]
-unsafe fn or_masks<L: Lanes>(codes: [L::B; 8], at: *const u8, bit: u8) -> [L::B; 8] {
-    // SAFETY: the caller vouches for eight masks of 8 bytes.
-    std::array::from_fn(|i| unsafe { L::or_where(codes[i], at.add(8 * i), bit) })
+    unsafe { L::field(L::bytes(at.add(V / 4 * 64)), V as u32 % 4 * 2, to, 2) }
 }
 
 /// The four bits of every code from bit `from` on.
@@ -251,8 +235,10 @@ fn pack_crumbs(codes: &CodeBlock, from: u32, out: &mut [u8]) {
 /// Bit `bit` of every code.
 fn pack_masks(codes: &CodeBlock, bit: u32, out: &mut [u8]) {
     for (mask, register) in out.chunks_exact_mut(8).zip(codes) {
-        for (i, byte) in mask.iter_mut().enumerate() {
-            *byte = (0..8).fold(0, |byte, j| byte | (register[8 * i + j] >> bit & 1) << j);
+        for (byte, eight) in mask.iter_mut().zip(register.as_chunks::<8>().0) {
+            // Multiplying gathers the lowest bits of eight bytes in the highest byte, in order.
+            let bits = u64::from_le_bytes(*eight) >> bit & 0x0101_0101_0101_0101;
+            *byte = (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8;
         }
     }
 }

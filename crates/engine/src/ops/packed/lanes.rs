@@ -16,8 +16,12 @@ pub(super) trait Lanes: Copy + 'static {
     type I: Copy;
     /// 64 bytes, four for each lane.
     type B: Copy;
-    /// Rows of the activations that one pass over a tile can serve: 8 where registers are many.
+    /// The same four signed bytes for all lanes.
+    type A: Copy;
+    /// Rows of the activations that one pass over tiles can serve, as registers allow.
     const ROWS_MAX: usize;
+    /// Whether there are registers for several tiles at a time.
+    const WIDE: bool;
 
     unsafe fn zero() -> Self::F;
     /// The float at `at` in all lanes.
@@ -26,6 +30,24 @@ pub(super) trait Lanes: Copy + 'static {
     /// 16 floats.
     unsafe fn load(at: *const f32) -> Self::F;
     unsafe fn store(at: *mut f32, value: Self::F);
+    /// The first `lanes` floats (1 to 16); the other lanes hold anything.
+    unsafe fn load_some(at: *const f32, lanes: usize) -> Self::F {
+        let mut all = [0.0; LANES];
+        // SAFETY: `at` is good for as many.
+        unsafe {
+            all.as_mut_ptr().copy_from_nonoverlapping(at, lanes);
+            Self::load(all.as_ptr())
+        }
+    }
+    /// Writes the first `lanes` floats (1 to 16).
+    unsafe fn store_some(at: *mut f32, lanes: usize, value: Self::F) {
+        let mut all = [0.0; LANES];
+        // SAFETY: `at` is good for as many.
+        unsafe {
+            Self::store(all.as_mut_ptr(), value);
+            at.copy_from_nonoverlapping(all.as_ptr(), lanes);
+        }
+    }
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
     /// `a * b + c`, rounded once where the CPU can.
     unsafe fn fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
@@ -53,9 +75,29 @@ pub(super) trait Lanes: Copy + 'static {
     /// codes must begin at -128 times the sum of the activations, which is at `start`; an implementation whose
     /// product takes the 128 off itself begins at zero. Other codes begin at zero.
     unsafe fn start<const CENTRED: bool>(start: *const i32) -> Self::I;
-    /// Adds to each lane the products of its four codes with the four signed bytes at `activations`. Exact.
+    /// Four signed bytes.
+    unsafe fn four(at: *const i8) -> Self::A;
+    /// Adds to each lane the products of its four codes with the four activations. Exact.
     /// Codes that are not `CENTRED` are below 64; activations are at least -127.
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I;
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I;
+
+    /// The largest magnitude. NaN counts as larger than all numbers.
+    unsafe fn largest(values: &[f32; 32]) -> f32 {
+        // The magnitudes of floats are ordered as their bits are.
+        f32::from_bits(values.iter().fold(0, |largest, value| largest.max(value.to_bits() & 0x7fff_ffff)))
+    }
+    /// The values times `scale`, at most 127 in magnitude, rounded to the nearest whole numbers (ties to even), and
+    /// the sums of the two halves of these. For values that are no numbers, anything.
+    unsafe fn round(values: &[f32; 32], scale: f32, to: &mut [i8; 32]) -> [i32; 2] {
+        // Added to a small number, this leaves the nearest whole number in the lowest bits.
+        const ROUND: f32 = 12_582_912.0;
+        let mut sums = [0; 2];
+        for (i, (integer, value)) in to.iter_mut().zip(values).enumerate() {
+            *integer = (value * scale + ROUND).to_bits() as i8;
+            sums[i / 16] += i32::from(*integer);
+        }
+        sums
+    }
 
     /// Asks for the cache line at `at`, which may lie outside of any object.
     unsafe fn prefetch(at: *const u8);
@@ -70,7 +112,9 @@ impl Lanes for Portable {
     type F = [f32; LANES];
     type I = [i32; LANES];
     type B = [u8; 64];
-    const ROWS_MAX: usize = 4;
+    type A = [i8; 4];
+    const ROWS_MAX: usize = 1;
+    const WIDE: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::F {
@@ -160,13 +204,21 @@ impl Lanes for Portable {
         [0; LANES]
     }
     #[inline(always)]
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I {
-        let activations = unsafe { activations.cast::<[i8; 4]>().read_unaligned() };
+    unsafe fn four(at: *const i8) -> Self::A {
+        unsafe { at.cast::<[i8; 4]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
         let centre = if CENTRED { 128 } else { 0 };
-        std::array::from_fn(|lane| {
-            let product = |i: usize| (i32::from(codes[4 * lane + i]) - centre) * i32::from(activations[i]);
-            sum[lane] + product(0) + product(1) + product(2) + product(3)
-        })
+        let mut sums = sum;
+        // Nothing can overflow; without the checks of a debug build, these loops become a few instructions.
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            for (i, &activation) in activations.iter().enumerate() {
+                let code = i32::from(codes[4 * lane + i]).wrapping_sub(centre);
+                *sum = sum.wrapping_add(code.wrapping_mul(i32::from(activation)));
+            }
+        }
+        sums
     }
 
     #[inline(always)]

@@ -2,8 +2,8 @@
 //! `Packed` calls it.
 //! Invariant: packing loses nothing; what is unpacked equals what the file's format defines.
 
-use super::formats::{BLOCK, Codes, Scales, Visitor, visit};
-use super::lanes::{LANES, Lanes, Portable};
+use super::formats::{BLOCK, CodeBlock, Codes, Scales, Visitor, visit};
+use super::lanes::{LANES, Portable};
 use super::product::Shared;
 use super::quant::{group_bytes, tile_bytes};
 use super::{GgmlType, Memory, Pool, float};
@@ -108,23 +108,32 @@ impl Visitor for PackTile<'_> {
 
 /// Packs up to 16 rows of floats, or of what is kept as floats.
 fn pack_floats(ty: GgmlType, k: usize, rows: &[u8], row_bytes: usize, tile: &mut [u8]) {
-    let mut widened = Vec::new();
-    for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
-        let element = match ty {
-            GgmlType::F32 => 4,
-            GgmlType::F16 | GgmlType::BF16 => 2,
-            _ => {
-                let mut numbers = vec![0.0; k];
-                // Cannot fail: the length of the row was checked.
-                let _ = dequantize(ty, row, &mut numbers);
-                widened = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                4
+    match ty {
+        GgmlType::F32 => transpose::<4>(ty, rows, row_bytes, tile),
+        // Pairs of bfloats stay together, and lie as single numbers of twice the size do.
+        GgmlType::BF16 if k.is_multiple_of(2) => transpose::<4>(GgmlType::F32, rows, row_bytes, tile),
+        GgmlType::F16 | GgmlType::BF16 => transpose::<2>(ty, rows, row_bytes, tile),
+        _ => {
+            let mut numbers = vec![0.0; rows.len() / row_bytes * k];
+            // Cannot fail: the length of the rows was checked.
+            let _ = dequantize(ty, rows, &mut numbers);
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            transpose::<4>(ty, &bytes, 4 * k, tile);
+        }
+    }
+}
+
+/// Brings rows of numbers of `N` bytes into the order of a tile, some columns of all rows at a time: these stay in the
+/// nearest cache.
+fn transpose<const N: usize>(ty: GgmlType, rows: &[u8], row_bytes: usize, tile: &mut [u8]) {
+    const COLUMNS: usize = 64;
+    for first in (0..row_bytes / N).step_by(COLUMNS) {
+        for (lane, row) in rows.chunks_exact(row_bytes).enumerate() {
+            let numbers = row.as_chunks::<N>().0[first..].iter().take(COLUMNS);
+            for (column, number) in numbers.enumerate() {
+                let at = float::offset(ty, lane, first + column);
+                tile[at..at + N].copy_from_slice(number);
             }
-        };
-        let row = if widened.is_empty() { row } else { &widened };
-        for (column, number) in row.chunks_exact(element).enumerate() {
-            let at = float::offset(ty, lane, column);
-            tile[at..at + element].copy_from_slice(number);
         }
     }
 }
@@ -154,8 +163,7 @@ impl Visitor for UnpackRow<'_> {
             let head = unsafe { S::head::<Portable>(group.as_ptr(), C::FACTOR) };
             for (block, out) in out.chunks_mut(BLOCK).enumerate() {
                 // SAFETY: as above.
-                let codes: [<Portable as Lanes>::B; 8] =
-                    unsafe { C::load::<Portable>(group[S::BYTES + block * C::BYTES..].as_ptr()) };
+                let codes = unsafe { load_block::<C>(group[S::BYTES + block * C::BYTES..].as_ptr()) };
                 for (index, number) in out.iter_mut().enumerate() {
                     let half = if S::HALVES { index / 16 } else { 0 };
                     // SAFETY: as above.
@@ -171,5 +179,24 @@ impl Visitor for UnpackRow<'_> {
                 }
             }
         }
+    }
+}
+
+/// All codes of the block at `at`.
+/// # Safety
+/// As for [`Codes::load`].
+unsafe fn load_block<C: Codes>(at: *const u8) -> CodeBlock {
+    // SAFETY: the caller's.
+    unsafe {
+        [
+            C::load::<Portable, 0>(at),
+            C::load::<Portable, 1>(at),
+            C::load::<Portable, 2>(at),
+            C::load::<Portable, 3>(at),
+            C::load::<Portable, 4>(at),
+            C::load::<Portable, 5>(at),
+            C::load::<Portable, 6>(at),
+            C::load::<Portable, 7>(at),
+        ]
     }
 }

@@ -2,7 +2,7 @@
 //! `Packed::matmul` and the decoder's fused projections call it.
 //! Invariant: nothing is computed for a row from another row; tiles are shared out, never cut.
 
-use super::activation::{Floats, Integers, Rows, SCALES, STARTS};
+use super::activation::{Floats, Integers, Rows, SCALES, STARTS, row_block_count};
 use super::formats::BLOCK;
 use super::lanes::LANES;
 use super::tier::{Kernels, TileRun};
@@ -13,6 +13,8 @@ use crate::ops::scratch::Scratch;
 
 /// From this many numbers on, rows are prepared by all threads.
 const PREPARE_PARALLEL: usize = 1 << 14;
+/// Bytes of weights that are worth a trip to the pool's counter, which takes a good part of a microsecond.
+const CHUNK_WORK: usize = 96 << 10;
 
 /// A slice that threads write in parts that do not overlap.
 #[derive(Clone, Copy)]
@@ -112,31 +114,32 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
     let blocks = if integers { k / BLOCK } else { 0 };
     let columns = if floats { k.next_multiple_of(2) } else { 0 };
     let to = Prepared {
-        floats: Floats { at: scratch.floats.reserve(m * columns), columns },
+        floats: Floats { at: scratch.floats.reserve(m * columns)?, columns },
         integers: Integers {
-            codes: scratch.codes.reserve(m * blocks * BLOCK),
-            scales: scratch.scales.reserve(m * blocks * SCALES),
-            starts: scratch.sums.reserve(m * blocks * STARTS),
+            codes: scratch.codes.reserve(m * blocks * BLOCK)?,
+            scales: scratch.scales.reserve(m * blocks * SCALES)?,
+            starts: scratch.sums.reserve(m * blocks * STARTS)?,
             blocks,
         },
     };
-    let quantize = parts[0].kernels.quantize;
+    let Kernels { rows_max, quantize, interleave, .. } = parts[0].kernels;
     let work = |range: std::ops::Range<usize>| {
         let to = &to;
         // SAFETY: the buffers were made for all rows just now, a row is in one range only, and the CPU has the tier.
         unsafe {
             if floats {
-                rows.interleave(range.clone(), to.floats);
+                interleave(&rows, range.clone(), to.floats);
             }
             if integers {
                 quantize(&rows, range, to.integers);
             }
         }
     };
-    if m == 1 || m * k < PREPARE_PARALLEL {
-        work(0..m);
+    let row_blocks = row_block_count(m, rows_max);
+    if m * k < PREPARE_PARALLEL {
+        work(0..row_blocks);
     } else {
-        pool.run(m, work)?;
+        pool.run(row_blocks, work)?;
     }
     Ok(to)
 }
@@ -144,8 +147,7 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
 /// Shares the tiles of all matrices out.
 fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Result<()> {
     let total: usize = parts.iter().map(|part| part.matrix.n.div_ceil(LANES)).sum();
-    // Four tiles together are what the float kernels like best.
-    let chunk = total.div_ceil(pool.threads() * 8).next_multiple_of(4);
+    let chunk = chunk_tiles(parts, m, total, pool.threads());
     pool.run_chunks(total, chunk, &|range| {
         let prepared = &prepared;
         let mut first = 0;
@@ -169,4 +171,15 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
             first += tiles;
         }
     })
+}
+
+/// Tiles to hand out at a time: enough that handing out does not matter, few enough that threads end together.
+fn chunk_tiles(parts: &[Part<'_>], m: usize, total: usize, threads: usize) -> usize {
+    let bytes: usize = parts.iter().map(|part| part.matrix.bytes()).sum();
+    // A row costs about as much as reading the weights does; four more cost as much again.
+    let work_per_tile = (bytes / total).saturating_mul(m.div_ceil(4)).max(1);
+    let worthwhile = CHUNK_WORK.div_ceil(work_per_tile);
+    let even = total.div_ceil(threads * 8);
+    // The kernels take three or four tiles at a time.
+    worthwhile.max(even).next_multiple_of(if total < 256 { 3 } else { 12 }).min(total.div_ceil(threads))
 }

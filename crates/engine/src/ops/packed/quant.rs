@@ -2,13 +2,15 @@
 //! `tier.rs` compiles it for each kind of CPU.
 //! Invariant: an output is `sum over blocks, in order` of the same operations, whatever the number of rows.
 
-use super::activation::{Integers, SCALES, STARTS, row_blocks};
+use super::activation::{SCALES, STARTS, row_blocks};
 use super::formats::{BLOCK, Codes, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
 
 /// How far ahead weights are asked for. Measured: less is late, more is evicted again.
 const PREFETCH_BYTES: usize = 2048;
+/// Blocks of a part of the columns: with three tiles, as much as the nearest cache holds beside the rows.
+const PART_BLOCKS: usize = 32;
 
 /// Bytes of a tile with `blocks` blocks.
 pub(super) const fn tile_bytes<C: Codes, S: Scales>(blocks: usize) -> usize {
@@ -20,66 +22,107 @@ pub(super) const fn group_bytes<C: Codes, S: Scales>() -> usize {
     S::BYTES + S::BLOCKS * C::BYTES
 }
 
-/// Computes the tiles of `run` for all rows.
+/// Computes the tiles of `run` for all rows: three at a time, so that what is loaded of a row serves three.
 /// # Safety
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: Scales>(run: &TileRun) {
-    let blocks = run.integers.blocks;
-    let bytes = const { group_bytes::<C, S>() } * blocks.div_ceil(S::BLOCKS);
-    for tile in run.tiles.clone() {
-        // SAFETY: the tile is one of the matrix.
-        let weights = unsafe { run.weights.add(tile * bytes) };
+    let mut tile = run.tiles.start;
+    while tile < run.tiles.end {
+        // SAFETY: as promised by the caller.
+        unsafe {
+            if L::WIDE && run.tiles.end - tile >= 3 {
+                some_tiles::<L, C, S, 3>(run, tile);
+                tile += 3;
+            } else {
+                some_tiles::<L, C, S, 1>(run, tile);
+                tile += 1;
+            }
+        }
+    }
+}
+
+/// `T` tiles from `tile` on, for all rows. Many rows take the columns part by part: the weights of a part stay in the
+/// nearest cache while all rows pass, and the sums wait in the output.
+#[inline(always)]
+unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRun, tile: usize) {
+    let all = run.integers.blocks;
+    let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
+    for first in (0..all).step_by(step) {
+        let blocks = step.min(all - first);
         for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
-            // SAFETY: as promised by the caller; the row blocks are those that the activations were laid out in.
+            let ahead = if run.rows <= L::ROWS_MAX {
+                PREFETCH_BYTES
+            } else if row + rows < run.rows {
+                0
+            } else if first + blocks < all {
+                blocks / S::BLOCKS * group_bytes::<C, S>()
+            } else {
+                T * tile_bytes::<C, S>(all) - first / S::BLOCKS * group_bytes::<C, S>()
+            };
+            let part = Part { first, blocks, ahead };
+            // SAFETY: as for `tiles`; the row blocks are those that the activations were laid out in.
             unsafe {
                 match rows {
-                    1 => run.store::<L, 1>(tile, row, strip::<L, C, S, 1>(weights, row, run.integers)),
-                    2 => run.store::<L, 2>(tile, row, strip::<L, C, S, 2>(weights, row, run.integers)),
-                    4 => run.store::<L, 4>(tile, row, strip::<L, C, S, 4>(weights, row, run.integers)),
-                    _ => run.store::<L, 8>(tile, row, strip::<L, C, S, 8>(weights, row, run.integers)),
+                    4 if L::ROWS_MAX >= 4 => pass::<L, C, S, 4, T>(run, tile, row, part),
+                    2 if L::ROWS_MAX >= 2 => pass::<L, C, S, 2, T>(run, tile, row, part),
+                    // A single row waits for memory, which is read best in one stream.
+                    _ => {
+                        for tile in tile..tile + T {
+                            pass::<L, C, S, 1, 1>(run, tile, row, part);
+                        }
+                    }
                 }
             }
         }
     }
 }
 
-/// One tile times `M` rows from row `row` on.
-/// # Safety
-/// As for [`tiles`].
+/// A part of the columns, in blocks. It begins at a group.
+#[derive(Clone, Copy)]
+struct Part {
+    first: usize,
+    blocks: usize,
+    /// How far ahead weights are asked for, in bytes: a little when memory is what a pass waits for; else, by the
+    /// last rows' pass, what comes after this part. Nothing if 0.
+    ahead: usize,
+}
+
+/// `T` tiles times `M` rows from row `row` on, over a part of the columns.
 #[inline(always)]
-unsafe fn strip<L: Lanes, C: Codes, S: Scales, const M: usize>(
-    weights: *const u8,
+unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
+    run: &TileRun,
+    tile: usize,
     row: usize,
-    from: Integers,
-) -> [L::F; M] {
-    // SAFETY: all addresses are within the tile or within the rows' block, except those only asked for ahead.
+    part: Part,
+) {
+    // SAFETY: all addresses are within the tiles or within the rows' block, except those only asked for ahead.
     unsafe {
-        let mut sums = [L::zero(); M];
-        let mut codes = from.codes.add(row * from.blocks * BLOCK).cast_const();
-        let mut scales = from.scales.add(row * from.blocks * SCALES).cast_const();
-        let mut starts = from.starts.add(row * from.blocks * STARTS).cast_const();
-        let mut group = weights;
-        let mut left = from.blocks;
+        let mut sums = run.begin::<L, M, T>(tile, row, part.first == 0);
+        let from = run.integers;
+        let start = row * from.blocks + part.first * M;
+        let mut codes = from.codes.add(start * BLOCK).cast_const();
+        let mut scales = from.scales.add(start * SCALES).cast_const();
+        let mut starts = from.starts.add(start * STARTS).cast_const();
+        let tile_bytes = tile_bytes::<C, S>(from.blocks);
+        let mut group = run.weights.add(tile * tile_bytes + part.first / S::BLOCKS * group_bytes::<C, S>());
+        let mut left = part.blocks;
         while left > 0 {
-            let head = S::head::<L>(group, C::FACTOR);
-            prefetch::<L>(group, S::BYTES);
+            let mut tiles = [Tile::<L> { group, head: S::head::<L>(group, C::FACTOR) }; T];
+            for (t, tile) in tiles.iter_mut().enumerate().skip(1) {
+                tile.group = group.add(t * tile_bytes);
+                tile.head = S::head::<L>(tile.group, C::FACTOR);
+            }
+            if part.ahead > 0 {
+                prefetch::<L, T>(&tiles, part.ahead, S::BYTES);
+            }
             for block in 0..S::BLOCKS.min(left) {
-                let at = group.add(S::BYTES + block * C::BYTES);
-                prefetch::<L>(at, C::BYTES);
-                let scale = |half| S::scale::<L>(group, head, C::FACTOR, block, half);
-                let parts = products::<L, C, S, M>(C::load::<L>(at), codes, starts, scale);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::fma(parts[i], L::splat(scales.add(i)), *sum);
+                if part.ahead > 0 {
+                    prefetch::<L, T>(&tiles, part.ahead + S::BYTES + block * C::BYTES, C::BYTES);
                 }
+                add_products::<L, C, S, M, T>(&mut sums, &tiles, block, codes, scales, starts);
                 if S::MINS {
-                    for half in 0..if S::HALVES { 2 } else { 1 } {
-                        let place = if S::HALVES { 2 + half } else { 1 };
-                        let min = S::min::<L>(group, head, block, half);
-                        for (i, sum) in sums.iter_mut().enumerate() {
-                            *sum = L::fnma(min, L::splat(scales.add(place * M + i)), *sum);
-                        }
-                    }
+                    subtract_mins::<L, S, M, T>(&mut sums, &tiles, block, scales);
                 }
                 codes = codes.add(BLOCK * M);
                 scales = scales.add(SCALES * M);
@@ -88,48 +131,133 @@ unsafe fn strip<L: Lanes, C: Codes, S: Scales, const M: usize>(
             left -= S::BLOCKS.min(left);
             group = group.add(const { group_bytes::<C, S>() });
         }
-        sums
+        run.end::<L, M, T>(tile, row, sums);
     }
 }
 
-/// A block's integer products, times the weights' scales.
+/// A tile's present group, and what its scales have in common.
+#[derive(Clone, Copy)]
+struct Tile<L: Lanes> {
+    group: *const u8,
+    head: [L::F; 2],
+}
+
+/// Adds a block's integer products, times the weights' scales, times those of the activations.
 #[inline(always)]
-unsafe fn products<L: Lanes, C: Codes, S: Scales, const M: usize>(
-    weights: [L::B; 8],
+unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
+    sums: &mut [[L::F; M]; T],
+    tiles: &[Tile<L>; T],
+    block: usize,
     codes: *const i8,
+    scales: *const f32,
     starts: *const i32,
-    scale: impl Fn(usize) -> L::F,
-) -> [L::F; M] {
-    // SAFETY: as for `strip`.
+) {
+    // SAFETY: as for `pass`.
     unsafe {
+        let at = S::BYTES + block * C::BYTES;
+        let mut parts = [[L::zero(); M]; T];
         if S::HALVES {
-            let first = sums::<L, C, M, 0, 4>(weights, codes, starts.add(M));
-            let second = sums::<L, C, M, 4, 8>(weights, codes, starts.add(2 * M));
-            let (left, right) = (scale(0), scale(1));
-            std::array::from_fn(|i| L::fma(L::float(second[i]), right, L::mul(L::float(first[i]), left)))
-        } else {
-            let (all, scale) = (sums::<L, C, M, 0, 8>(weights, codes, starts), scale(0));
-            std::array::from_fn(|i| L::mul(L::float(all[i]), scale))
-        }
-    }
-}
-
-/// The integer products of registers `FROM` to `TO` of a block.
-#[inline(always)]
-unsafe fn sums<L: Lanes, C: Codes, const M: usize, const FROM: usize, const TO: usize>(
-    weights: [L::B; 8],
-    codes: *const i8,
-    starts: *const i32,
-) -> [L::I; M] {
-    // SAFETY: as for `strip`.
-    unsafe {
-        let mut sums: [L::I; M] = std::array::from_fn(|i| start::<L, C>(starts.add(i)));
-        for four in FROM..TO {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = dot::<L, C>(*sum, weights[four], codes.add((four * M + i) * 4));
+            let first = integers::<L, C, M, T, true, false>(tiles, at, codes, starts.add(M));
+            for (t, parts) in parts.iter_mut().enumerate() {
+                let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, 0);
+                for (i, part) in parts.iter_mut().enumerate() {
+                    *part = L::mul(L::float(first[t][i]), scale);
+                }
             }
         }
+        let rest = if S::HALVES {
+            integers::<L, C, M, T, false, true>(tiles, at, codes, starts.add(2 * M))
+        } else {
+            integers::<L, C, M, T, true, true>(tiles, at, codes, starts)
+        };
+        for (t, parts) in parts.iter_mut().enumerate() {
+            let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, if S::HALVES { 1 } else { 0 });
+            for (i, part) in parts.iter_mut().enumerate() {
+                let product = L::float(rest[t][i]);
+                *part = if S::HALVES { L::fma(product, scale, *part) } else { L::mul(product, scale) };
+            }
+        }
+        for (sums, parts) in sums.iter_mut().zip(parts) {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = L::fma(parts[i], L::splat(scales.add(i)), *sum);
+            }
+        }
+    }
+}
+
+/// A block's minima times the sums of its activations.
+#[inline(always)]
+unsafe fn subtract_mins<L: Lanes, S: Scales, const M: usize, const T: usize>(
+    sums: &mut [[L::F; M]; T],
+    tiles: &[Tile<L>; T],
+    block: usize,
+    scales: *const f32,
+) {
+    for half in 0..if S::HALVES { 2 } else { 1 } {
+        let place = if S::HALVES { 2 + half } else { 1 };
+        for (tile, sums) in tiles.iter().zip(sums.iter_mut()) {
+            // SAFETY: as for `pass`.
+            unsafe {
+                let min = S::min::<L>(tile.group, tile.head, block, half);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = L::fnma(min, L::splat(scales.add(place * M + i)), *sum);
+                }
+            }
+        }
+    }
+}
+
+/// The integer products of the first half of the block at byte `at` of the groups, of the second, or of both.
+#[inline(always)]
+unsafe fn integers<L: Lanes, C: Codes, const M: usize, const T: usize, const FIRST: bool, const SECOND: bool>(
+    tiles: &[Tile<L>; T],
+    at: usize,
+    codes: *const i8,
+    starts: *const i32,
+) -> [[L::I; M]; T] {
+    // SAFETY: as for `pass`.
+    unsafe {
+        let mut begin = [start::<L, C>(starts); M];
+        for (i, begin) in begin.iter_mut().enumerate().skip(1) {
+            *begin = start::<L, C>(starts.add(i));
+        }
+        let mut sums = [begin; T];
+        if FIRST {
+            step::<L, C, M, T, 0>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 1>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 2>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 3>(&mut sums, tiles, at, codes);
+        }
+        if SECOND {
+            step::<L, C, M, T, 4>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 5>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 6>(&mut sums, tiles, at, codes);
+            step::<L, C, M, T, 7>(&mut sums, tiles, at, codes);
+        }
         sums
+    }
+}
+
+/// The products of register `V`: four columns.
+#[inline(always)]
+unsafe fn step<L: Lanes, C: Codes, const M: usize, const T: usize, const V: usize>(
+    sums: &mut [[L::I; M]; T],
+    tiles: &[Tile<L>; T],
+    at: usize,
+    codes: *const i8,
+) {
+    // SAFETY: as for `pass`.
+    unsafe {
+        let mut weights = [C::load::<L, V>(tiles[0].group.add(at)); T];
+        for (t, weights) in weights.iter_mut().enumerate().skip(1) {
+            *weights = C::load::<L, V>(tiles[t].group.add(at));
+        }
+        for i in 0..M {
+            let activations = L::four(codes.add((V * M + i) * 4));
+            for (sums, weights) in sums.iter_mut().zip(weights) {
+                sums[i] = dot::<L, C>(sums[i], weights, activations);
+            }
+        }
     }
 }
 
@@ -140,18 +268,20 @@ unsafe fn start<L: Lanes, C: Codes>(at: *const i32) -> L::I {
 }
 
 #[inline(always)]
-unsafe fn dot<L: Lanes, C: Codes>(sum: L::I, weights: L::B, activations: *const i8) -> L::I {
+unsafe fn dot<L: Lanes, C: Codes>(sum: L::I, weights: L::B, activations: L::A) -> L::I {
     // SAFETY: the caller's.
     unsafe {
         if C::CENTRED { L::dot::<true>(sum, weights, activations) } else { L::dot::<false>(sum, weights, activations) }
     }
 }
 
-/// Asks for what lies some way behind `bytes` bytes at `at`.
+/// Asks for `bytes` bytes from byte `at` on of the groups.
 #[inline(always)]
-unsafe fn prefetch<L: Lanes>(at: *const u8, bytes: usize) {
-    for line in 0..bytes.div_ceil(64) {
-        // SAFETY: the address is only asked for.
-        unsafe { L::prefetch(at.wrapping_add(PREFETCH_BYTES + 64 * line)) };
+unsafe fn prefetch<L: Lanes, const T: usize>(tiles: &[Tile<L>; T], at: usize, bytes: usize) {
+    for tile in tiles {
+        for line in 0..bytes.div_ceil(64) {
+            // SAFETY: the address is only asked for.
+            unsafe { L::prefetch(tile.group.wrapping_add(at + 64 * line)) };
+        }
     }
 }

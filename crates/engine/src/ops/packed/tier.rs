@@ -79,25 +79,60 @@ pub(super) struct TileRun {
 }
 
 impl TileRun {
-    /// Writes the results of a tile for `M` rows from row `row` on.
+    /// The outputs of `T` tiles from `tile` on for `M` rows from row `row` on, as an earlier part of the columns left
+    /// them; or zeros at the first part.
     /// # Safety
-    /// `tile` and the rows are of this run, nobody else writes them now, and `L` fits the CPU.
+    /// The tiles and the rows are of this run, nobody else uses them now, and `L` fits the CPU.
     #[inline(always)]
-    pub(super) unsafe fn store<L: Lanes, const M: usize>(&self, tile: usize, row: usize, sums: [L::F; M]) {
-        let lanes = LANES.min(self.outputs - tile * LANES);
-        for (i, sums) in sums.into_iter().enumerate() {
-            // SAFETY: `lanes` keeps the last tile within its row of the output.
-            unsafe {
-                let to = self.output.add((row + i) * self.outputs + tile * LANES);
-                if lanes == LANES {
-                    L::store(to, sums);
-                } else {
-                    let mut all = [0.0; LANES];
-                    L::store(all.as_mut_ptr(), sums);
-                    to.copy_from_nonoverlapping(all.as_ptr(), lanes);
+    pub(super) unsafe fn begin<L: Lanes, const M: usize, const T: usize>(
+        &self,
+        tile: usize,
+        row: usize,
+        first: bool,
+    ) -> [[L::F; M]; T] {
+        // SAFETY: `place` keeps the last tile within its row of the output.
+        unsafe {
+            let mut sums = [[L::zero(); M]; T];
+            if first {
+                return sums;
+            }
+            for (t, sums) in sums.iter_mut().enumerate() {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let (at, lanes) = self.place(tile + t, row + i);
+                    *sum = L::load_some(at, lanes);
+                }
+            }
+            sums
+        }
+    }
+
+    /// Writes these outputs.
+    /// # Safety
+    /// As for [`TileRun::begin`].
+    #[inline(always)]
+    pub(super) unsafe fn end<L: Lanes, const M: usize, const T: usize>(
+        &self,
+        tile: usize,
+        row: usize,
+        sums: [[L::F; M]; T],
+    ) {
+        for (t, sums) in sums.into_iter().enumerate() {
+            for (i, sums) in sums.into_iter().enumerate() {
+                // SAFETY: as in `begin`.
+                unsafe {
+                    let (at, lanes) = self.place(tile + t, row + i);
+                    L::store_some(at, lanes, sums);
                 }
             }
         }
+    }
+
+    /// Where the outputs of a tile and a row lie, and how many there are.
+    #[inline(always)]
+    unsafe fn place(&self, tile: usize, row: usize) -> (*mut f32, usize) {
+        let lanes = LANES.min(self.outputs - tile * LANES);
+        // SAFETY: the caller vouches for tile and row.
+        (unsafe { self.output.add(row * self.outputs + tile * LANES) }, lanes)
     }
 }
 
@@ -108,8 +143,10 @@ pub(super) struct Kernels {
     pub(super) rows_max: usize,
     /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
     pub(super) tiles: unsafe fn(&TileRun),
-    /// Makes rows into integers. Unsafe as [`Rows::quantize`] is.
+    /// Makes row blocks into integers. Unsafe as [`Rows::quantize`] is.
     pub(super) quantize: unsafe fn(&Rows<'_>, Range<usize>, Integers),
+    /// Lays row blocks out as floats. Unsafe as [`Rows::interleave`] is.
+    pub(super) interleave: unsafe fn(&Rows<'_>, Range<usize>, Floats),
 }
 
 impl Kernels {
@@ -150,7 +187,13 @@ macro_rules! tier {
             $(#[target_feature(enable = $features)])?
             unsafe fn quantize(rows: &Rows<'_>, range: Range<usize>, to: Integers) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { rows.quantize(range, to) }
+                unsafe { rows.quantize::<$lanes>(range, to) }
+            }
+
+            $(#[target_feature(enable = $features)])?
+            unsafe fn interleave(rows: &Rows<'_>, range: Range<usize>, to: Floats) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { rows.interleave(range, to) }
             }
 
             struct Quantized;
@@ -168,7 +211,7 @@ macro_rules! tier {
                     GgmlType::BF16 => floats::<float::Brains>,
                     _ => floats::<float::Singles>,
                 });
-                Kernels { rows_max: <$lanes>::ROWS_MAX, tiles, quantize }
+                Kernels { rows_max: <$lanes>::ROWS_MAX, tiles, quantize, interleave }
             }
         }
     };

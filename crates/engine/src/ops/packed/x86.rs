@@ -16,7 +16,9 @@ impl Lanes for Avx512 {
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
-    const ROWS_MAX: usize = 8;
+    type A = __m512i;
+    const ROWS_MAX: usize = 4;
+    const WIDE: bool = true;
 
     #[inline(always)]
     unsafe fn zero() -> Self::F {
@@ -37,6 +39,14 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn store(at: *mut f32, value: Self::F) {
         unsafe { _mm512_storeu_ps(at, value) }
+    }
+    #[inline(always)]
+    unsafe fn load_some(at: *const f32, lanes: usize) -> Self::F {
+        unsafe { _mm512_maskz_loadu_ps((0xffff_u32 >> (16 - lanes)) as u16, at) }
+    }
+    #[inline(always)]
+    unsafe fn store_some(at: *mut f32, lanes: usize, value: Self::F) {
+        unsafe { _mm512_mask_storeu_ps(at, (0xffff_u32 >> (16 - lanes)) as u16, value) }
     }
     #[inline(always)]
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F {
@@ -118,8 +128,37 @@ impl Lanes for Avx512 {
         unsafe { if CENTRED { _mm512_set1_epi32(start.read_unaligned()) } else { _mm512_setzero_si512() } }
     }
     #[inline(always)]
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I {
-        unsafe { _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(activations.cast::<i32>().read_unaligned())) }
+    unsafe fn four(at: *const i8) -> Self::A {
+        unsafe { _mm512_set1_epi32(at.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
+        unsafe { _mm512_dpbusd_epi32(sum, codes, activations) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(values: &[f32; 32]) -> f32 {
+        unsafe {
+            let magnitude = _mm512_set1_epi32(0x7fff_ffff);
+            let left = _mm512_and_si512(_mm512_loadu_si512(values.as_ptr().cast()), magnitude);
+            let right = _mm512_and_si512(_mm512_loadu_si512(values.as_ptr().add(16).cast()), magnitude);
+            f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(left, right)) as u32)
+        }
+    }
+    #[inline(always)]
+    unsafe fn round(values: &[f32; 32], scale: f32, to: &mut [i8; 32]) -> [i32; 2] {
+        unsafe {
+            let scale = _mm512_set1_ps(scale);
+            let left = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values.as_ptr()), scale));
+            let right = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values.as_ptr().add(16)), scale));
+            let (left, right) = (_mm512_cvtepi32_epi8(left), _mm512_cvtepi32_epi8(right));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), left);
+            _mm_storeu_si128(to.as_mut_ptr().add(16).cast(), right);
+            let (zero, ones) = (_mm_setzero_si128(), _mm_set1_epi8(1));
+            let fours = _mm_hadd_epi32(_mm_dpbusd_epi32(zero, ones, left), _mm_dpbusd_epi32(zero, ones, right));
+            let sums = _mm_cvtsi128_si64(_mm_hadd_epi32(fours, fours));
+            [sums as i32, (sums >> 32) as i32]
+        }
     }
 
     #[inline(always)]
@@ -144,7 +183,9 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type F = [__m256; 2];
     type I = [__m256i; 2];
     type B = [__m256i; 2];
+    type A = __m256i;
     const ROWS_MAX: usize = 2;
+    const WIDE: bool = false;
 
     #[inline(always)]
     unsafe fn zero() -> Self::F {
@@ -192,25 +233,31 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
         unsafe {
             let pairs = Self::bytes(at);
-            let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
-            (
-                pairs.map(|pairs| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs))),
-                pairs.map(|pairs| _mm256_castsi256_ps(_mm256_and_si256(pairs, upper))),
-            )
+            let upper = [_mm256_set1_epi32(0xffff_0000_u32 as i32); 2];
+            let first = [_mm256_slli_epi32::<16>(pairs[0]), _mm256_slli_epi32::<16>(pairs[1])];
+            let second = halves!(_mm256_and_si256(pairs, upper));
+            (halves!(_mm256_castsi256_ps(first)), halves!(_mm256_castsi256_ps(second)))
         }
     }
     #[inline(always)]
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F {
         unsafe {
-            let wide = [at, at.add(8)].map(|at| _mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast())));
-            let cut = _mm256_set1_epi32((1 << width) - 1);
-            let shift = _mm_cvtsi32_si128(shift as i32);
-            wide.map(|wide| _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srl_epi32(wide, shift), cut)))
+            let bytes = [_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(8).cast())];
+            let wide = halves!(_mm256_cvtepu8_epi32(bytes));
+            let shift = [_mm_cvtsi32_si128(shift as i32); 2];
+            let shifted = halves!(_mm256_srl_epi32(wide, shift));
+            let mask = [_mm256_set1_epi32((1 << width) - 1); 2];
+            let cut = halves!(_mm256_and_si256(shifted, mask));
+            halves!(_mm256_cvtepi32_ps(cut))
         }
     }
     #[inline(always)]
     unsafe fn load_i8(at: *const u8) -> Self::F {
-        unsafe { [at, at.add(8)].map(|at| _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast())))) }
+        unsafe {
+            let bytes = [_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(8).cast())];
+            let wide = halves!(_mm256_cvtepi8_epi32(bytes));
+            halves!(_mm256_cvtepi32_ps(wide))
+        }
     }
     #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
@@ -224,15 +271,16 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
         unsafe {
-            let mask = _mm256_set1_epi8((((1_u32 << width) - 1) << to) as i8);
-            bytes.map(|bytes| {
-                let moved = match (from, to) {
-                    _ if from > to => _mm256_srl_epi16(bytes, _mm_cvtsi32_si128((from - to) as i32)),
-                    _ if from < to => _mm256_sll_epi16(bytes, _mm_cvtsi32_si128((to - from) as i32)),
-                    _ => bytes,
-                };
-                _mm256_and_si256(moved, mask)
-            })
+            let mask = [_mm256_set1_epi8((((1_u32 << width) - 1) << to) as i8); 2];
+            let by = [_mm_cvtsi32_si128(from.abs_diff(to) as i32); 2];
+            let moved = if from > to {
+                halves!(_mm256_srl_epi16(bytes, by))
+            } else if from < to {
+                halves!(_mm256_sll_epi16(bytes, by))
+            } else {
+                bytes
+            };
+            halves!(_mm256_and_si256(moved, mask))
         }
     }
     #[inline(always)]
@@ -243,14 +291,17 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
         unsafe {
             let mask = mask.cast::<[i32; 2]>().read_unaligned();
+            let mask = halves!(_mm256_set1_epi32(mask));
             // Byte i of the register gets the mask's byte i / 8, and looks at its bit i % 8.
-            let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-            let value = _mm256_set1_epi8(value as i8);
-            std::array::from_fn(|i| {
-                let found = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(mask[i]), spread), bit);
-                _mm256_or_si256(bytes[i], _mm256_and_si256(_mm256_cmpeq_epi8(found, bit), value))
-            })
+            let ones = 0x0101_0101_0101_0101;
+            let spread = [_mm256_setr_epi64x(0, ones, 2 * ones, 3 * ones); 2];
+            let bit = [_mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64); 2];
+            let value = [_mm256_set1_epi8(value as i8); 2];
+            let own = halves!(_mm256_shuffle_epi8(mask, spread));
+            let found = halves!(_mm256_and_si256(own, bit));
+            let all = halves!(_mm256_cmpeq_epi8(found, bit));
+            let set = halves!(_mm256_and_si256(all, value));
+            halves!(_mm256_or_si256(bytes, set))
         }
     }
 
@@ -261,25 +312,67 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: *const i8) -> Self::I {
+    unsafe fn four(at: *const i8) -> Self::A {
+        unsafe { _mm256_set1_epi32(at.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
         unsafe {
-            let activations = _mm256_set1_epi32(activations.cast::<i32>().read_unaligned());
-            std::array::from_fn(|i| {
-                if VNNI {
-                    return _mm256_dpbusd_avx_epi32(sum[i], codes[i], activations);
-                }
-                // This instruction adds pairs of products in 16 bits. Plain codes are small. Centred ones are taken
-                // as signed bytes w, and |w| times the activation with w's sign is at most 128 * 127, twice of
-                // which still fits.
-                let (left, right) = if CENTRED {
-                    let signed = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));
-                    (_mm256_abs_epi8(signed), _mm256_sign_epi8(activations, signed))
-                } else {
-                    (codes[i], activations)
-                };
-                let pairs = _mm256_maddubs_epi16(left, right);
-                _mm256_add_epi32(sum[i], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-            })
+            let activations = [activations; 2];
+            if VNNI {
+                return halves!(_mm256_dpbusd_avx_epi32(sum, codes, activations));
+            }
+            // This instruction adds pairs of products in 16 bits. Plain codes are small. Centred ones are taken as
+            // signed bytes w, and |w| times the activation with w's sign is at most 128 * 127, twice of which still
+            // fits.
+            let pairs = if CENTRED {
+                let centre = [_mm256_set1_epi8(-128); 2];
+                let signed = halves!(_mm256_xor_si256(codes, centre));
+                let (left, right) = (halves!(_mm256_abs_epi8(signed)), halves!(_mm256_sign_epi8(activations, signed)));
+                halves!(_mm256_maddubs_epi16(left, right))
+            } else {
+                halves!(_mm256_maddubs_epi16(codes, activations))
+            };
+            let ones = [_mm256_set1_epi16(1); 2];
+            let fours = halves!(_mm256_madd_epi16(pairs, ones));
+            halves!(_mm256_add_epi32(sum, fours))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(values: &[f32; 32]) -> f32 {
+        unsafe {
+            let magnitude = _mm256_set1_epi32(0x7fff_ffff);
+            let mut largest = _mm256_setzero_si256();
+            for eight in values.as_chunks::<8>().0 {
+                let eight = _mm256_and_si256(_mm256_loadu_si256(eight.as_ptr().cast()), magnitude);
+                largest = _mm256_max_epi32(largest, eight);
+            }
+            let four = _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256::<1>(largest));
+            let two = _mm_max_epi32(four, _mm_shuffle_epi32::<0b01_00_11_10>(four));
+            let one = _mm_max_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two));
+            f32::from_bits(_mm_cvtsi128_si32(one) as u32)
+        }
+    }
+    #[inline(always)]
+    unsafe fn round(values: &[f32; 32], scale: f32, to: &mut [i8; 32]) -> [i32; 2] {
+        unsafe {
+            let scale = _mm256_set1_ps(scale);
+            let mut sums = [0; 2];
+            for (half, sum) in sums.iter_mut().enumerate() {
+                let from = values.as_ptr().add(16 * half);
+                let left = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from), scale));
+                let right = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from.add(8)), scale));
+                // Packing works within the two halves of a register, so the middle quarters change places after it.
+                let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(left, right));
+                let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+                _mm_storeu_si128(to.as_mut_ptr().add(16 * half).cast(), bytes);
+                let pairs = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
+                let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
+                let two = _mm_hadd_epi32(four, four);
+                *sum = _mm_cvtsi128_si32(_mm_hadd_epi32(two, two));
+            }
+            sums
         }
     }
 
