@@ -3,7 +3,7 @@
 //! Invariant: memory is taken from the system only when a block is first written (zero pages until then).
 
 use half::f16;
-use half::slice::HalfBitsSliceExt;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
 
 use crate::batch::Batch;
 use crate::config::BLOCK_TOKENS;
@@ -32,10 +32,46 @@ impl Memory {
         }
     }
 
-    fn set(&mut self, at: impl Iterator<Item = usize>, values: &[f32]) {
+    /// Writes the rows of a step; `values` is `[T, columns]`.
+    fn write(&mut self, batch: &Batch, layout: Layout, values: &[f32]) {
         match self {
-            Self::F32(memory) => at.zip(values).for_each(|(at, &value)| memory[at] = value),
-            Self::F16(memory) => at.zip(values).for_each(|(at, &value)| memory[at] = f16::from_f32(value).to_bits()),
+            Self::F32(memory) => scatter(memory, batch, layout, values),
+            Self::F16(memory) => {
+                let mut halves = vec![f16::ZERO; values.len()];
+                halves.convert_from_f32_slice(values);
+                scatter(memory, batch, layout, halves.reinterpret_cast());
+            }
+        }
+    }
+}
+
+/// Where the numbers of a head go within its block.
+#[derive(Clone, Copy)]
+struct Layout {
+    kv_heads: usize,
+    head_dim: usize,
+    /// Keys stand transposed, so that the attention kernel finds one key per lane.
+    transposed: bool,
+}
+
+/// Puts every row of a step into its slot.
+fn scatter<T: Copy>(memory: &mut [T], batch: &Batch, layout: Layout, values: &[T]) {
+    let Layout { kv_heads, head_dim, transposed } = layout;
+    for span in &batch.spans {
+        for row in span.rows.clone() {
+            let position = batch.positions[row] as usize;
+            let (block, slot) = (span.blocks[position / BLOCK_TOKENS] as usize, position % BLOCK_TOKENS);
+            let heads = values[row * kv_heads * head_dim..(row + 1) * kv_heads * head_dim].chunks_exact(head_dim);
+            for (head, values) in heads.enumerate() {
+                let base = (block * kv_heads + head) * head_dim * BLOCK_TOKENS;
+                if transposed {
+                    let slots = memory[base..base + head_dim * BLOCK_TOKENS].iter_mut().skip(slot).step_by(BLOCK_TOKENS);
+                    slots.zip(values).for_each(|(slot, value)| *slot = *value);
+                } else {
+                    let at = base + slot * head_dim;
+                    memory[at..at + head_dim].copy_from_slice(values);
+                }
+            }
         }
     }
 }
@@ -76,23 +112,9 @@ impl Pages {
 
     /// Writes the rows of a step, `keys` and `values` being `[T, kv_heads * head_dim]`.
     pub fn write(&mut self, layer: usize, batch: &Batch, keys: &[f32], values: &[f32]) {
-        let (kv_heads, head_dim) = (self.kv_heads, self.head_dim);
-        let columns = kv_heads * head_dim;
+        let layout = Layout { kv_heads: self.kv_heads, head_dim: self.head_dim, transposed: false };
         let (key_memory, value_memory) = &mut self.layers[layer];
-        for span in &batch.spans {
-            for row in span.rows.clone() {
-                let position = batch.positions[row] as usize;
-                let block = span.blocks[position / BLOCK_TOKENS] as usize;
-                let slot = position % BLOCK_TOKENS;
-                for head in 0..kv_heads {
-                    let base = (block * kv_heads + head) * head_dim * BLOCK_TOKENS;
-                    let numbers = row * columns + head * head_dim..row * columns + (head + 1) * head_dim;
-                    let transposed = (0..head_dim).map(|d| base + d * BLOCK_TOKENS + slot);
-                    key_memory.set(transposed, &keys[numbers.clone()]);
-                    let straight = base + slot * head_dim..base + (slot + 1) * head_dim;
-                    value_memory.set(straight, &values[numbers]);
-                }
-            }
-        }
+        key_memory.write(batch, Layout { transposed: true, ..layout }, keys);
+        value_memory.write(batch, layout, values);
     }
 }
