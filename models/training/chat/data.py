@@ -67,19 +67,19 @@ def pool_batches(seed: int, number: int, tokenizer: Tokenizer, context: int, bat
         yield ids, labels
 
 
-def _work(queue, seed, first, tokenizer_json, context, batch_tokens):
+def _work(queue, seed, first, step, tokenizer_json, context, batch_tokens):
     tokenizer = Tokenizer.from_str(tokenizer_json)
     number = first
     while True:
         for ids, labels in pool_batches(seed, number, tokenizer, context, batch_tokens):
             queue.put((number, ids, labels))
-        number += 1
+        number += step
 
 
-def batches(seed: int, first_pool: int, tokenizer: Tokenizer, context: int, batch_tokens: int):
+def batches(seed: int, first_pool: int, tokenizer: Tokenizer, context: int, batch_tokens: int, pool_step: int = 1):
     """Yields (pool number, ids, labels) for ever; the process that makes them ends with this one."""
     queue = multiprocessing.Queue(maxsize=24)
-    process = multiprocessing.Process(target=_work, args=(queue, seed, first_pool, tokenizer.to_str(), context, batch_tokens), daemon=True)
+    process = multiprocessing.Process(target=_work, args=(queue, seed, first_pool, pool_step, tokenizer.to_str(), context, batch_tokens), daemon=True)
     process.start()
     while True:
         yield queue.get()

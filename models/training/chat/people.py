@@ -85,7 +85,7 @@ def persona(voice: Voice, context: Context) -> Exercise:
         [k for k in ("town", "likes", "age") if k in p for _ in range(2)]
     kind = rng.choice(kinds)
     if kind == "name":
-        if rng.random() < 0.2:
+        if rng.random() < 0.28:
             right = rng.random() < 0.5
             asked = p["name"] if right else any_name(rng)
             right = asked == p["name"]

@@ -104,7 +104,7 @@ class Voice:
             parts[0] = parts[0][0].upper() + parts[0][1:]
         if style > 0.3:
             parts = [re.sub(r"\bi\b", "I", p) if n % 2 == 0 else p for n, p in enumerate(parts)]
-        if rng.random() < 0.02:
+        if rng.random() < 0.01:
             parts = [p.upper() if n % 2 == 0 else p for n, p in enumerate(parts)]
         text = fill("".join(parts), slots)
         if verbatim:
