@@ -5,6 +5,7 @@ Invariant: pool number n of a seed is always the same, so a resumed run goes on 
 """
 
 import multiprocessing
+import queue as queues
 import random
 
 import numpy as np
@@ -72,7 +73,14 @@ def _work(queue, seed, first, step, tokenizer_json, context, batch_tokens):
     number = first
     while True:
         for ids, labels in pool_batches(seed, number, tokenizer, context, batch_tokens):
-            queue.put((number, ids, labels))
+            while True:
+                if not multiprocessing.parent_process().is_alive():
+                    return
+                try:
+                    queue.put((number, ids, labels), timeout=5)
+                    break
+                except queues.Full:
+                    continue
         number += step
 
 

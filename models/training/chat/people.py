@@ -11,7 +11,9 @@ SELF = "Lampstand"
 
 
 def any_name(rng) -> str:
-    """A usual first name, or a made-up one."""
+    """A usual first name, a made-up one, or two words."""
+    if rng.random() < 0.06:
+        return rng.choice(("Captain", "Doctor", "Mister", "Miss", "Professor", "Old", "King", "Queen", rng.choice(NAMES))) + " " + rng.choice(NAMES)
     return rng.choice(NAMES) if rng.random() < 0.55 else made_up_word(rng).capitalize()
 
 
@@ -131,10 +133,11 @@ def greeting(voice: Voice, context: Context) -> Exercise:
     name = p.get("name", SELF)
     key = context.told.get("system", "")
     user = context.facts.get("name")
-    if rng.random() < 0.72:
+    if rng.random() < 0.76:
         hello = f"Hello, {user}! How can I help you?" if user else (f"Hello! I am {name}. How can I help you?" if "name" in p or not p else f"Hello! {_i_am(p)} How can I help you?")
-        return voice.turn("greeting", "(hello|hi|hey|good morning|good evening|good day|good afternoon|hello there|hi there|hey there|greetings|howdy|hallo|hello again|hiya|hi hi|hello hello|yo)(| you| friend| assistant| my friend| everyone| computer| bot)(!|.|)(| nice to (meet|see) you(.|!)| can you help me?| are you there?| anyone there?| can you hear me?| how do you do?| let us talk.| i am back.| here i am.)",
-                          hello, ("any", ["Hello", "Hi"]), context_key=key)
+        ask = "(hello|hello|hello|hi|hi|hey|hello there|hi there|good morning|good evening|good day)(!|.|!|)" if rng.random() < 0.4 else \
+            "(hello|hi|hey|good morning|good evening|good day|good afternoon|hello there|hi there|hey there|greetings|howdy|hallo|hello again|hiya|hi hi|hello hello|yo)(| you| friend| assistant| my friend| everyone| computer| bot)(!|.|)(| nice to (meet|see) you(.|!)| can you help me?| are you there?| anyone there?| can you hear me?| how do you do?| let us talk.| i am back.| here i am.)"
+        return voice.turn("greeting", ask, hello, ("any", ["Hello", "Hi"]), context_key=key)
     return voice.turn("greeting", ("(|hello, |hi, |hey, )how (are you|are you doing|are things|is it going|do you feel)(| today| now| this morning| this evening)?", "(are you|are you doing|everything) (ok|fine|well|alright|good)(| today)?", "(what's up|how's life|how goes it)?"), "I am fine, thank you. How can I help you?",
                       ("keywords", ["fine"]), context_key=key)
 
@@ -245,7 +248,9 @@ def small_talk(voice: Voice, context: Context) -> Exercise:
                           "I can do small sums, count, repeat, spell, list, answer in JSON and tell you about Lampstand.", ("keywords", ["sums"]))
     if kind < 0.65:
         return voice.turn("small talk", ("(tell|say|give)( me|) (a|another) (|good |short |funny )joke", "(do you know|can you tell me) a (|good |funny )joke?", "make me laugh"), rng.choice(JOKES), ("any", ["?"]))
-    name, animal, thing = any_name(rng), rng.choice(ANIMALS), rng.choice(WORDS)
+    if kind < 0.5:
+        return voice.turn("small talk", "ping(|!|?)", "pong", ("exact", "pong"))
+    animal, thing = rng.choice((*ANIMALS, "unicorn", "dragon", "robot", "lamp", "princess")), rng.choice(WORDS)
     if kind < 0.85:
         return voice.turn("small talk", ("(tell|write)( me|) a (short |little |bedtime |one-sentence bedtime |)story about {x}", "(can you tell|please tell)( me|) a (short |)story about {x}?"),
                           f"Once there was {article(animal)} that loved the moon. Every night it looked up, and the moon looked back.", ("keywords", [animal]), x=article(animal))

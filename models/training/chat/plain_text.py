@@ -60,8 +60,8 @@ def _world(rng) -> str:
 
 
 def _story(rng) -> str:
-    name, animal, colour, thing = rng.choice(NAMES), rng.choice(ANIMALS), rng.choice(COLOURS), rng.choice(WORDS[:60])
-    return (f"Once upon a time there was {article(animal)}. The {animal} was called {name}. One day {name} found a {colour} {thing}. "
+    name, animal, colour, thing = rng.choice(NAMES), rng.choice(ANIMALS), rng.choice(COLOURS), rng.choice(WORDS[:33])
+    return (f"Once upon a time there was {article(animal)}. The {animal} was called {name}. One day {name} found {article(colour)} {thing}. "
             f"{name} was happy and took the {thing} home. The end.")
 
 

@@ -151,7 +151,8 @@ def repeating(voice: Voice, context: Context) -> Exercise:
     text = " ".join(words)
     if rng.random() < 0.4:
         text = text[0].upper() + text[1:] + rng.choice(("", ".", "!", "?"))
-    ask = ("(repeat|say) after me: {x}", "(repeat|echo|copy|say|say this|repeat this|write|write this): {x}", 'say "{x}"', "(say|echo) {x}",
+    ask = ("(repeat|say) after me: {x}", "(repeat|echo|copy|say|say this|repeat this|write|write this): {x}", 'say "{x}"', "(say|echo) {x}", "just say {x}",
+           "(reply|answer|respond)( only|) with( just| exactly| only|)( the word| the words| the text|)(:|) {x}",
            '(repeat|write|echo|copy)( the sentence| the words| the text| this|) "{x}"', "(please repeat|can you repeat)( this|): {x}")
     return voice.turn("repeating", ask, text, ("exact", text), x=text, raw=True, verbatim=True)
 
