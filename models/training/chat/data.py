@@ -62,9 +62,9 @@ def pool_batches(seed: int, number: int, tokenizer: Tokenizer, context: int, bat
         ids = np.zeros((len(group), width), np.int64)
         labels = np.full((len(group), width), -100, np.int64)
         for row, (tokens, mask) in enumerate(group):
-            ids[row, :len(tokens)] = tokens
+            ids[row, : len(tokens)] = tokens
             shifted = np.where(np.array(mask[1:]) == 1, tokens[1:], -100)
-            labels[row, :len(tokens) - 1] = shifted
+            labels[row, : len(tokens) - 1] = shifted
         yield ids, labels
 
 
@@ -87,7 +87,9 @@ def _work(queue, seed, first, step, tokenizer_json, context, batch_tokens):
 def batches(seed: int, first_pool: int, tokenizer: Tokenizer, context: int, batch_tokens: int, pool_step: int = 1):
     """Yields (pool number, ids, labels) for ever; the process that makes them ends with this one."""
     queue = multiprocessing.Queue(maxsize=24)
-    process = multiprocessing.Process(target=_work, args=(queue, seed, first_pool, pool_step, tokenizer.to_str(), context, batch_tokens), daemon=True)
+    process = multiprocessing.Process(
+        target=_work, args=(queue, seed, first_pool, pool_step, tokenizer.to_str(), context, batch_tokens), daemon=True
+    )
     process.start()
     while True:
         yield queue.get()

@@ -36,7 +36,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, help="default: 2 on a CPU, one on a GPU")
-    parser.add_argument("--threads", type=int, default=1, help="of each process; several processes beat several threads")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="of each process; several processes beat several threads"
+    )
     parser.add_argument("--no-compile", action="store_true", help="do without torch.compile (it needs a C++ compiler)")
     parser.add_argument("--save-minutes", type=float, default=4)
     return parser.parse_args()
@@ -47,8 +49,10 @@ def optimizers(model: Llama) -> list[torch.optim.Optimizer]:
     matrices = [p for p in model.layers.parameters() if p.dim() == 2]
     chosen = {id(p) for p in matrices}
     others = [p for p in model.parameters() if id(p) not in chosen]
-    return [torch.optim.Muon(matrices, lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0)]
+    return [
+        torch.optim.Muon(matrices, lr=1.0, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def learning_rate(progress: float, step: int, peak: float) -> float:
@@ -61,8 +65,16 @@ def save(path: Path, model: Llama, opts, state: dict, tokenizer: Tokenizer) -> N
     """Writes the checkpoint whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    torch.save({"config": model.config.as_dict(), "model": model.state_dict(), "optimizers": [o.state_dict() for o in opts],
-                "state": state, "tokenizer": tokenizer.to_str()}, partial)
+    torch.save(
+        {
+            "config": model.config.as_dict(),
+            "model": model.state_dict(),
+            "optimizers": [o.state_dict() for o in opts],
+            "state": state,
+            "tokenizer": tokenizer.to_str(),
+        },
+        partial,
+    )
     partial.replace(path)
 
 
@@ -75,7 +87,7 @@ def average(model: Llama, progress: float, processes: int) -> float:
     torch.distributed.all_reduce(flat)
     at = 0
     for g in grads:
-        g.copy_(flat[at:at + g.numel()].view_as(g) / processes)
+        g.copy_(flat[at : at + g.numel()].view_as(g) / processes)
         at += g.numel()
     return float(flat[-1])
 
@@ -101,7 +113,9 @@ def start(args: argparse.Namespace, device: str):
     return tokenizer, model, opts, state
 
 
-def train_step(model: Llama, hidden_states, opts, ids, labels, set_rate, progress: float, processes: int) -> tuple[float, float]:
+def train_step(
+    model: Llama, hidden_states, opts, ids, labels, set_rate, progress: float, processes: int
+) -> tuple[float, float]:
     """One step of all processes; returns this one's loss and the common progress."""
     with torch.autocast(ids.device.type, torch.bfloat16):
         hidden = hidden_states(ids)
@@ -135,12 +149,20 @@ def run(rank: int, args: argparse.Namespace, meeting: str) -> None:
     began, last_save, last_log = time.time() - state["seconds"], time.time(), time.time()
     total = count = tokens_logged = 0.0
     set_rate = lambda progress: learning_rate(progress, state["step"], args.lr)
-    for pool, ids, labels in data.batches(args.seed, state["pool"] + rank, tokenizer, model.config.context,
-                                          args.batch_tokens // args.processes, args.processes):
+    for pool, ids, labels in data.batches(
+        args.seed,
+        state["pool"] + rank,
+        tokenizer,
+        model.config.context,
+        args.batch_tokens // args.processes,
+        args.processes,
+    ):
         seconds = time.time() - began
         progress = seconds / 60 / args.minutes if args.minutes else state["tokens"] / args.tokens
         ids, labels = torch.from_numpy(ids).to(device), torch.from_numpy(labels).to(device)
-        loss, progress = train_step(model, hidden_states, opts, ids, labels, set_rate, progress if rank == 0 else 0.0, args.processes)
+        loss, progress = train_step(
+            model, hidden_states, opts, ids, labels, set_rate, progress if rank == 0 else 0.0, args.processes
+        )
         seen = ids.numel() * args.processes
         state.update(step=state["step"] + 1, tokens=state["tokens"] + seen, seconds=seconds, pool=pool - rank)
         total, count, tokens_logged = total + loss, count + 1, tokens_logged + seen
@@ -148,8 +170,11 @@ def run(rank: int, args: argparse.Namespace, meeting: str) -> None:
             break
         if rank == 0 and state["step"] % 50 == 0:
             now = time.time()
-            print(f"step {state['step']} tokens {state['tokens'] / 1e6:.2f}M progress {progress:.3f} loss {total / count:.4f} "
-                  f"{tokens_logged / (now - last_log):.0f} tok/s", flush=True)
+            print(
+                f"step {state['step']} tokens {state['tokens'] / 1e6:.2f}M progress {progress:.3f} loss"
+                f" {total / count:.4f} {tokens_logged / (now - last_log):.0f} tok/s",
+                flush=True,
+            )
             total, count, tokens_logged, last_log = 0.0, 0, 0, now
         if rank == 0 and time.time() - last_save > args.save_minutes * 60:
             save(args.work / "checkpoint.pt", model, opts, state, tokenizer)
