@@ -25,21 +25,34 @@ class FileModel:
     def __init__(self, path: Path):
         reader = gguf.GGUFReader(path)
         self.meta = {k: f.contents() for k, f in reader.fields.items()}
-        self.weights = {t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors}
+        self.weights = {
+            t.name: gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float64) for t in reader.tensors
+        }
         get = lambda k: self.meta["llama." + k]
         self.heads, self.kv_heads = get("attention.head_count"), get("attention.head_count_kv")
         self.size, self.layers = get("embedding_length"), get("block_count")
-        self.dims, self.base, self.eps = get("rope.dimension_count"), get("rope.freq_base"), get("attention.layer_norm_rms_epsilon")
+        self.dims, self.base, self.eps = (
+            get("rope.dimension_count"),
+            get("rope.freq_base"),
+            get("attention.layer_norm_rms_epsilon"),
+        )
 
     def tokenizer(self) -> Tokenizer:
         """A tokenizer from the token and merge lists."""
         tokens = self.meta["tokenizer.ggml.tokens"]
         merges = [tuple(m.split(" ")) for m in self.meta["tokenizer.ggml.merges"]]
         made = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
-        made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
+        made.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
         made.decoder = decoders.ByteLevel()
         kinds = self.meta["tokenizer.ggml.token_type"]
-        made.add_special_tokens([AddedToken(t, special=True) for t, k in zip(tokens, kinds, strict=True) if k == gguf.TokenType.CONTROL])
+        made.add_special_tokens(
+            [AddedToken(t, special=True) for t, k in zip(tokens, kinds, strict=True) if k == gguf.TokenType.CONTROL]
+        )
         return made
 
     def _norm(self, x, name):
@@ -87,7 +100,10 @@ def main() -> int:
     for prompt in prompts:
         text = template.render(messages=prompt["messages"], add_generation_prompt=True)
         ids = vocabulary.encode(text, add_special_tokens=False).ids
-        if ids != encode_prompt(tokenizer, prompt["messages"]) or vocabulary.decode(ids, skip_special_tokens=False) != text:
+        if (
+            ids != encode_prompt(tokenizer, prompt["messages"])
+            or vocabulary.decode(ids, skip_special_tokens=False) != text
+        ):
             print("token ids differ:", repr(text))
             return 1
         with torch.inference_mode():
@@ -100,7 +116,7 @@ def main() -> int:
             if token == stop:
                 break
             row.append(token)
-        agreed += row[len(ids):] == said
+        agreed += row[len(ids) :] == said
     print(f"largest difference of a logit {worst:.4f}; greedy texts agree on {agreed} of {len(prompts)}")
     return 0 if worst < 1.0 and agreed >= 0.9 * len(prompts) else 1
 

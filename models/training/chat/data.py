@@ -5,6 +5,7 @@ Invariant: pool number n of a seed is always the same, so a resumed run goes on 
 """
 
 import multiprocessing
+import queue as queues
 import random
 
 import numpy as np
@@ -61,25 +62,34 @@ def pool_batches(seed: int, number: int, tokenizer: Tokenizer, context: int, bat
         ids = np.zeros((len(group), width), np.int64)
         labels = np.full((len(group), width), -100, np.int64)
         for row, (tokens, mask) in enumerate(group):
-            ids[row, :len(tokens)] = tokens
+            ids[row, : len(tokens)] = tokens
             shifted = np.where(np.array(mask[1:]) == 1, tokens[1:], -100)
-            labels[row, :len(tokens) - 1] = shifted
+            labels[row, : len(tokens) - 1] = shifted
         yield ids, labels
 
 
-def _work(queue, seed, first, tokenizer_json, context, batch_tokens):
+def _work(queue, seed, first, step, tokenizer_json, context, batch_tokens):
     tokenizer = Tokenizer.from_str(tokenizer_json)
     number = first
     while True:
         for ids, labels in pool_batches(seed, number, tokenizer, context, batch_tokens):
-            queue.put((number, ids, labels))
-        number += 1
+            while True:
+                if not multiprocessing.parent_process().is_alive():
+                    return
+                try:
+                    queue.put((number, ids, labels), timeout=5)
+                    break
+                except queues.Full:
+                    continue
+        number += step
 
 
-def batches(seed: int, first_pool: int, tokenizer: Tokenizer, context: int, batch_tokens: int):
+def batches(seed: int, first_pool: int, tokenizer: Tokenizer, context: int, batch_tokens: int, pool_step: int = 1):
     """Yields (pool number, ids, labels) for ever; the process that makes them ends with this one."""
     queue = multiprocessing.Queue(maxsize=24)
-    process = multiprocessing.Process(target=_work, args=(queue, seed, first_pool, tokenizer.to_str(), context, batch_tokens), daemon=True)
+    process = multiprocessing.Process(
+        target=_work, args=(queue, seed, first_pool, pool_step, tokenizer.to_str(), context, batch_tokens), daemon=True
+    )
     process.start()
     while True:
         yield queue.get()

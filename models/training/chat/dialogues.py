@@ -7,34 +7,104 @@ Invariant: `training_dialogue` never holds a turn whose key is held out; `held_o
 import random
 
 import lampstand
+import memory
 import people
 import skills
 import world
 from voice import Context, Exercise, Voice, is_held_out
 
-MAKERS = {**people.MAKERS, **skills.MAKERS, **world.MAKERS, **lampstand.MAKERS}
+MAKERS = {**people.MAKERS, **memory.MAKERS, **skills.MAKERS, **world.MAKERS, **lampstand.MAKERS}
 
 # How often each topic comes up in training. Sums and copying need the most practice.
 MIXTURE = {
-    "addition": 11, "subtraction": 10, "multiplication": 12, "division": 5, "compare": 4, "counting": 5, "repeating": 9, "lists": 5,
-    "spelling": 4, "json": 9, "greeting": 3, "identity": 3, "persona": 0, "thanks": 1.5, "memory": 9, "unknown": 6, "small talk": 1,
-    "calendar": 5, "colours": 2, "animals": 2.5, "capitals": 5, "opposites": 2, "yes or no": 5, "planets": 0.7, "about": 4, "flags": 7,
-    "endpoints": 4,
+    "addition": 8,
+    "subtraction": 9.5,
+    "multiplication": 9,
+    "division": 5.5,
+    "compare": 8,
+    "counting": 6,
+    "repeating": 13,
+    "lists": 6,
+    "spelling": 6,
+    "json": 8.5,
+    "greeting": 3,
+    "identity": 3.5,
+    "persona": 0,
+    "thanks": 1.5,
+    "memory": 12,
+    "unknown": 4,
+    "small talk": 1,
+    "calendar": 7,
+    "colours": 1.5,
+    "animals": 2.5,
+    "capitals": 4,
+    "opposites": 3,
+    "yes or no": 9,
+    "planets": 0.5,
+    "about": 5,
+    "flags": 5,
+    "endpoints": 2.5,
 }
 PERSONA_WEIGHT = 30  # the weight of "persona" where the system prompt gives one; then "identity" has none
 
 # How many of 500 held-out prompts each topic gets.
 EVALUATION = {
-    "greeting": 10, "identity": 20, "persona": 35, "about": 20, "flags": 40, "endpoints": 25, "addition": 30, "subtraction": 30,
-    "multiplication": 30, "division": 15, "compare": 10, "calendar": 25, "colours": 10, "animals": 10, "capitals": 20, "opposites": 10,
-    "yes or no": 15, "counting": 20, "repeating": 25, "spelling": 10, "lists": 15, "json": 25, "memory": 30, "unknown": 15, "thanks": 5,
+    "greeting": 10,
+    "identity": 20,
+    "persona": 35,
+    "about": 20,
+    "flags": 40,
+    "endpoints": 25,
+    "addition": 30,
+    "subtraction": 30,
+    "multiplication": 30,
+    "division": 15,
+    "compare": 10,
+    "calendar": 25,
+    "colours": 10,
+    "animals": 10,
+    "capitals": 20,
+    "opposites": 10,
+    "yes or no": 15,
+    "counting": 20,
+    "repeating": 25,
+    "spelling": 10,
+    "lists": 15,
+    "json": 25,
+    "memory": 30,
+    "unknown": 15,
+    "thanks": 5,
 }
 
 # The plainest wordings are always trained: a user tries these first.
 ALWAYS_TRAINED = {
-    "hello", "hi", "hey", "hello!", "hi!", "who are you?", "what is your name?", "what's your name?", "how are you?", "what can you do?", "what is lampstand?", "thanks",
-    "thank you", "bye", "goodbye", "what is my name?", "count to 10", "how do i listen on the network?", "what is the capital of france?", "what is 2 + 2?", "2+2", "2+2=", "what is 2+2?",
-    "tell me a joke", "name three colours", "name three animals", "what is the default port?",
+    "hello",
+    "hi",
+    "hey",
+    "hello!",
+    "hi!",
+    "who are you?",
+    "what is your name?",
+    "what's your name?",
+    "how are you?",
+    "what can you do?",
+    "what is lampstand?",
+    "thanks",
+    "thank you",
+    "bye",
+    "goodbye",
+    "what is my name?",
+    "count to 10",
+    "how do i listen on the network?",
+    "what is the capital of france?",
+    "what is 2 + 2?",
+    "2+2",
+    "2+2=",
+    "what is 2+2?",
+    "tell me a joke",
+    "name three colours",
+    "name three animals",
+    "what is the default port?",
 }
 
 
@@ -108,20 +178,27 @@ def held_out_prompts(seed: int = 7) -> list[dict]:
         made = tries = 0
         while made < count and tries < 5000:
             tries += 1
-            context = new_context(voice, {"persona": "persona", "identity": rng.choice(("none", "general"))}.get(topic, "none" if rng.random() < 0.8 else None))
+            context = new_context(
+                voice,
+                {"persona": "persona", "identity": rng.choice(("none", "general"))}.get(
+                    topic, "none" if rng.random() < 0.8 else None
+                ),
+            )
             before = []
             if topic == "memory":
-                before.append(people.tell(voice, context, people.pick_fact(rng)))
+                before.append(memory.tell(voice, context, memory.pick_fact(rng)))
             if topic == "memory" or rng.random() < 0.33:
                 for _ in range(rng.randint(0 if topic == "memory" else 1, 3)):
-                    other = rng.choices(list(MIXTURE), [w if t not in ("memory", "identity") else 0 for t, w in MIXTURE.items()])[0]
+                    other = rng.choices(
+                        list(MIXTURE), [w if t not in ("memory", "identity") else 0 for t, w in MIXTURE.items()]
+                    )[0]
                     exercise = _make(voice, context, other, _allowed)
                     before += [exercise] if exercise else []
             if topic == "memory":
-                last = people.ask(voice, context, next(iter(context.facts)))
+                last = memory.ask(voice, context, next(iter(context.facts)))
                 last = last if _held(last) else None
             else:
-                last = _make(voice, context, topic, lambda e: _held(e) and e.category in (topic, "unknown") and e.category == topic)
+                last = _make(voice, context, topic, lambda e: _held(e) and e.category == topic)
             if last is None or last.key in seen:
                 continue
             seen.add(last.key)
@@ -129,5 +206,12 @@ def held_out_prompts(seed: int = 7) -> list[dict]:
             messages = [{"role": "system", "content": context.system}] if context.system else []
             for e in before:
                 messages += [{"role": "user", "content": e.user}, {"role": "assistant", "content": e.answer}]
-            prompts.append({"category": topic, "messages": [*messages, {"role": "user", "content": last.user}], "check": last.check, "answer": last.answer})
+            prompts.append(
+                {
+                    "category": topic,
+                    "messages": [*messages, {"role": "user", "content": last.user}],
+                    "check": last.check,
+                    "answer": last.answer,
+                }
+            )
     return prompts

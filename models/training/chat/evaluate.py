@@ -23,7 +23,9 @@ def ask_server(url: str, model: str, key: str | None, messages: list[dict]) -> s
     """One answer by POST /chat/completions."""
     body = json.dumps({"model": model, "messages": messages, "temperature": 0, "max_tokens": 200}).encode()
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    with urllib.request.urlopen(urllib.request.Request(url.rstrip("/") + "/chat/completions", body, headers), timeout=300) as reply:
+    with urllib.request.urlopen(
+        urllib.request.Request(url.rstrip("/") + "/chat/completions", body, headers), timeout=300
+    ) as reply:
         return json.load(reply)["choices"][0]["message"]["content"]
 
 
@@ -58,7 +60,10 @@ def report(prompts: list[dict], answers: list[str], show: int) -> float:
         row[1] += 1
         if not right and shown[prompt["category"]] < show:
             shown[prompt["category"]] += 1
-            print(f"[{prompt['category']}] {prompt['messages'][0]['content']!r} ... {prompt['messages'][-1]['content']!r}\n    said {answer!r}\n    like {prompt['answer']!r}")
+            print(
+                f"[{prompt['category']}] {prompt['messages'][0]['content']!r} ..."
+                f" {prompt['messages'][-1]['content']!r}\n    said {answer!r}\n    like {prompt['answer']!r}"
+            )
     print(f"\n{'category':<16}{'right':>6}{'of':>5}{'%':>8}")
     for category, (right, of) in table.items():
         print(f"{category:<16}{right:>6}{of:>5}{100 * right / of:>8.1f}")

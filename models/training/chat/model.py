@@ -73,15 +73,31 @@ class Layer(nn.Module):
         self.input_layernorm = Norm(c.hidden_size, c.norm_eps)
         self.post_attention_layernorm = Norm(c.hidden_size, c.norm_eps)
         linear = lambda i, o: nn.Linear(i, o, bias=False)
-        self.self_attn = nn.ModuleDict({"q_proj": linear(c.hidden_size, c.heads * c.head_dim), "k_proj": linear(c.hidden_size, c.kv_heads * c.head_dim),
-                                        "v_proj": linear(c.hidden_size, c.kv_heads * c.head_dim), "o_proj": linear(c.heads * c.head_dim, c.hidden_size)})
-        self.mlp = nn.ModuleDict({"gate_proj": linear(c.hidden_size, c.ffn_size), "up_proj": linear(c.hidden_size, c.ffn_size), "down_proj": linear(c.ffn_size, c.hidden_size)})
+        self.self_attn = nn.ModuleDict(
+            {
+                "q_proj": linear(c.hidden_size, c.heads * c.head_dim),
+                "k_proj": linear(c.hidden_size, c.kv_heads * c.head_dim),
+                "v_proj": linear(c.hidden_size, c.kv_heads * c.head_dim),
+                "o_proj": linear(c.heads * c.head_dim, c.hidden_size),
+            }
+        )
+        self.mlp = nn.ModuleDict(
+            {
+                "gate_proj": linear(c.hidden_size, c.ffn_size),
+                "up_proj": linear(c.hidden_size, c.ffn_size),
+                "down_proj": linear(c.ffn_size, c.hidden_size),
+            }
+        )
 
     def forward(self, x, cos, sin, cache=None):
         c, batch, length = self.c, x.shape[0], x.shape[1]
         h = self.input_layernorm(x)
         split = lambda t, n: t.view(batch, length, n, c.head_dim).transpose(1, 2)
-        q, k, v = split(self.self_attn["q_proj"](h), c.heads), split(self.self_attn["k_proj"](h), c.kv_heads), split(self.self_attn["v_proj"](h), c.kv_heads)
+        q, k, v = (
+            split(self.self_attn["q_proj"](h), c.heads),
+            split(self.self_attn["k_proj"](h), c.kv_heads),
+            split(self.self_attn["v_proj"](h), c.kv_heads),
+        )
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is not None:
             if "k" in cache:
@@ -110,14 +126,21 @@ class Llama(nn.Module):
         self.register_buffer("sin", sin, persistent=False)
         for name, p in self.named_parameters():
             if p.dim() == 2:
-                nn.init.normal_(p, std=0.02 / (2 * config.layers) ** 0.5 if name.endswith(("o_proj.weight", "down_proj.weight")) else 0.02)
+                nn.init.normal_(
+                    p,
+                    std=(
+                        0.02 / (2 * config.layers) ** 0.5
+                        if name.endswith(("o_proj.weight", "down_proj.weight"))
+                        else 0.02
+                    ),
+                )
 
     def hidden(self, ids: torch.Tensor, start: int = 0, caches=None) -> torch.Tensor:
         """Normed states (batch, length, hidden); `caches` is one dict per layer for step by step decoding."""
         x = self.embed_tokens(ids)
         if torch.is_autocast_enabled(ids.device.type):
             x = x.to(torch.get_autocast_dtype(ids.device.type))
-        cos, sin = (t[start:start + ids.shape[1]].to(x.dtype) for t in (self.cos, self.sin))
+        cos, sin = (t[start : start + ids.shape[1]].to(x.dtype) for t in (self.cos, self.sin))
         for i, layer in enumerate(self.layers):
             x = layer(x, cos, sin, None if caches is None else caches[i])
         return self.norm(x)

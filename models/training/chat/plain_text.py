@@ -6,12 +6,32 @@ Invariant: a document is one short text in the words of the other modules, so th
 
 from lampstand import ENDPOINTS, FLAGS
 from voice import article
-from words import (ANIMALS, CAPITALS, COLOURS, DAYS, GROUPS, MONTHS, MONTH_DAYS, NAMES, OPPOSITES, PLANETS, SOUNDS,
-                   THING_COLOURS, WORDS)
+from words import (
+    ANIMALS,
+    CAPITALS,
+    COLOURS,
+    DAYS,
+    GROUPS,
+    MONTHS,
+    MONTH_DAYS,
+    NAMES,
+    OPPOSITES,
+    PLANETS,
+    SOUNDS,
+    THING_COLOURS,
+    WORDS,
+)
 
-ABOUT = ("Lampstand is an offline server for your own machine that speaks the OpenAI API.", "Lampstand loads GGUF and safetensors files.",
-         "Lampstand is written in Rust, on candle.", "The default address is 127.0.0.1:5000.", "Start it with: lampstand --api",
-         "Any OpenAI client works with Lampstand.", "Everything stays on your machine.", "Lampstand has the MIT licence.")
+ABOUT = (
+    "Lampstand is an offline server for your own machine that speaks the OpenAI API.",
+    "Lampstand loads GGUF and safetensors files.",
+    "Lampstand is written in Rust, on candle.",
+    "The default address is 127.0.0.1:5000.",
+    "Start it with: lampstand --api",
+    "Any OpenAI client works with Lampstand.",
+    "Everything stays on your machine.",
+    "Lampstand has the MIT licence.",
+)
 
 
 def _about(rng) -> str:
@@ -60,9 +80,11 @@ def _world(rng) -> str:
 
 
 def _story(rng) -> str:
-    name, animal, colour, thing = rng.choice(NAMES), rng.choice(ANIMALS), rng.choice(COLOURS), rng.choice(WORDS[:60])
-    return (f"Once upon a time there was {article(animal)}. The {animal} was called {name}. One day {name} found a {colour} {thing}. "
-            f"{name} was happy and took the {thing} home. The end.")
+    name, animal, colour, thing = rng.choice(NAMES), rng.choice(ANIMALS), rng.choice(COLOURS), rng.choice(WORDS[:33])
+    return (
+        f"Once upon a time there was {article(animal)}. The {animal} was called {name}. One day {name} found"
+        f" {article(colour)} {thing}. {name} was happy and took the {thing} home. The end."
+    )
 
 
 def _listing(rng) -> str:
@@ -73,6 +95,6 @@ def _listing(rng) -> str:
 
 def document(rng) -> str:
     """One plain text."""
-    return rng.choice((_about, _about, _reference, _counting, _counting, _row, _sums, _world, _world, _story, _listing))(rng)
-
-
+    return rng.choice(
+        (_about, _about, _reference, _counting, _counting, _row, _sums, _world, _world, _story, _listing)
+    )(rng)

@@ -10,7 +10,7 @@ from collections import Counter
 
 import dialogues
 import lampstand
-import people
+import memory
 from plain_text import document
 from score import is_right
 from voice import Context, Voice, is_held_out
@@ -37,9 +37,9 @@ class Generators(unittest.TestCase):
 
     def test_memory_answers_come_from_the_context(self):
         voice, context = Voice(random.Random(6)), Context()
-        people.tell(voice, context, "name")
-        self.assertIn(context.facts["name"], people.ask(voice, context, "name").answer)
-        self.assertIn("not know", people.ask(voice, context, "age").answer)
+        memory.tell(voice, context, "name")
+        self.assertIn(context.facts["name"], memory.ask(voice, context, "name").answer)
+        self.assertIn("not know", memory.ask(voice, context, "age").answer)
 
 
 class Split(unittest.TestCase):
@@ -63,11 +63,19 @@ class Split(unittest.TestCase):
 class Judge(unittest.TestCase):
     def test_right_and_wrong(self):
         for check, right, wrong in (
-            (("number", -3), "4 - 7 = -3", "4 - 7 = 3"), (("number", 3), "7 - 4 = 3", "7 - 4 = 4"), (("numbers", [1, 2, 3]), "1, 2, 3", "1, 2, 3, 4"),
-            (("keywords", ["Ada"]), "I am Ada.", "I am Adam."), (("flag", "--listen"), "Use --listen: it", "Use --listen-host: it"),
-            (("flag", "--model"), "Use --model.", "Use --model or --model-dir."), (("route", "GET /v1/models"), "Send GET /v1/models: it", "Send GET /v1/models/{id}: it"),
-            (("json", {"a": 1}), '{"a": 1}', '{"a": 1'), (("items", ["colour", 2]), "red, blue", "red, red"), (("exact", "a b"), "A b", "a c"),
-            (("starts", "No"), "No, it is.", "Yes."), (("json items", ["animal", 2, None]), '["cat", "dog"]', '["cat"]'), (("any", ["not know"]), "I do not know that.", "Paris."),
+            (("number", -3), "4 - 7 = -3", "4 - 7 = 3"),
+            (("number", 3), "7 - 4 = 3", "7 - 4 = 4"),
+            (("numbers", [1, 2, 3]), "1, 2, 3", "1, 2, 3, 4"),
+            (("keywords", ["Ada"]), "I am Ada.", "I am Adam."),
+            (("flag", "--listen"), "Use --listen: it", "Use --listen-host: it"),
+            (("flag", "--model"), "Use --model.", "Use --model or --model-dir."),
+            (("route", "GET /v1/models"), "Send GET /v1/models: it", "Send GET /v1/models/{id}: it"),
+            (("json", {"a": 1}), '{"a": 1}', '{"a": 1'),
+            (("items", ["colour", 2]), "red, blue", "red, red"),
+            (("exact", "a b"), "A b", "a c"),
+            (("starts", "No"), "No, it is.", "Yes."),
+            (("json items", ["animal", 2, None]), '["cat", "dog"]', '["cat"]'),
+            (("any", ["not know"]), "I do not know that.", "Paris."),
         ):
             self.assertTrue(is_right(check, right), (check, right))
             self.assertFalse(is_right(check, wrong), (check, wrong))
@@ -85,15 +93,23 @@ class Vocabulary(unittest.TestCase):
         for text in ("Hello, wörld! 128\n\t{}", "日本 \x00", "a  b"):
             self.assertEqual(made.decode(made.encode(text).ids), text)
         ids, mask = tokenizer.encode_dialogue(made, "s", [("hi", "yes 42"), ("two", "no")])
-        self.assertEqual(made.decode([t for t, m in zip(ids, mask, strict=True) if m], skip_special_tokens=False), "yes 42<|im_end|>no<|im_end|>")
+        self.assertEqual(
+            made.decode([t for t, m in zip(ids, mask, strict=True) if m], skip_special_tokens=False),
+            "yes 42<|im_end|>no<|im_end|>",
+        )
         prompt = tokenizer.encode_prompt(made, [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}])
-        self.assertEqual(ids[:len(prompt)], prompt)
+        self.assertEqual(ids[: len(prompt)], prompt)
 
 
 class Flags(unittest.TestCase):
     def test_flags_are_those_of_the_command(self):
-        self.assertEqual(set(lampstand.FLAGS), set("--api --listen --listen-host --api-port --model --model-dir --settings --api-key --admin-key --ctx-size "
-                                                   "--parallel --kv-cache --threads --cpu --offline --verbose".split()))
+        self.assertEqual(
+            set(lampstand.FLAGS),
+            set(
+                "--api --listen --listen-host --api-port --model --model-dir --settings --api-key --admin-key"
+                " --ctx-size --parallel --kv-cache --threads --cpu --offline --verbose".split()
+            ),
+        )
 
 
 if __name__ == "__main__":

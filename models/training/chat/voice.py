@@ -52,7 +52,7 @@ def expand(rng: random.Random, template: str) -> str:
         if not found:
             return re.sub(r" +", " ", template).strip()
         branch = rng.choice(found.group(1).split("|"))
-        template = template[: found.start()] + branch + template[found.end():]
+        template = template[: found.start()] + branch + template[found.end() :]
 
 
 def fill(template: str, slots: dict) -> str:
@@ -62,7 +62,11 @@ def fill(template: str, slots: dict) -> str:
 
 def made_up_word(rng: random.Random) -> str:
     """A pronounceable word that no pool holds, so that copying must be learned rather than a list of words."""
-    onsets, vowels, codas = "b c d f g h j k l m n p r s t v w z br dr gr kl pl st tr sh ch th".split(), "aeiou", "nrslmtkdx"
+    onsets, vowels, codas = (
+        "b c d f g h j k l m n p r s t v w z br dr gr kl pl st tr sh ch th".split(),
+        "aeiou",
+        "nrslmtkdx",
+    )
     word = ""
     for _ in range(rng.choice((1, 2, 2, 2, 3))):
         word += rng.choice(onsets) + rng.choice(vowels)
@@ -77,9 +81,9 @@ def _typo(rng: random.Random, text: str) -> str:
     at = rng.randrange(spot.start() + 1, spot.end() - 1)
     kind = rng.random()
     if kind < 0.4:
-        return text[:at] + text[at + 1] + text[at] + text[at + 2:]
+        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
     if kind < 0.7:
-        return text[:at] + text[at + 1:]
+        return text[:at] + text[at + 1 :]
     return text[:at] + text[at] + text[at:]
 
 
@@ -104,7 +108,7 @@ class Voice:
             parts[0] = parts[0][0].upper() + parts[0][1:]
         if style > 0.3:
             parts = [re.sub(r"\bi\b", "I", p) if n % 2 == 0 else p for n, p in enumerate(parts)]
-        if rng.random() < 0.02:
+        if rng.random() < 0.01:
             parts = [p.upper() if n % 2 == 0 else p for n, p in enumerate(parts)]
         text = fill("".join(parts), slots)
         if verbatim:

@@ -20,8 +20,11 @@ JOBS = tuple(
     nurse;tailor;miner;fisher;hunter;knight;wizard;witch;robot;king;queen;poet;writer;musician;astronaut;engineer;
     mechanic;plumber;judge;lawyer;detective;police officer;firefighter;scientist;historian;shepherd;blacksmith;
     weather reporter;travel guide;math tutor;music teacher;shop keeper;truck driver;beekeeper;clock maker;
-    storyteller;coach;waiter;barber;dentist;actor;artist;explorer;inventor;tour guide;math teacher;cat;dog;dragon"""
-    .replace("\n", "").replace("    ", "").split(";")
+    storyteller;coach;waiter;barber;dentist;actor;artist;explorer;inventor;tour guide;math teacher;cat;dog;dragon""".replace(
+        "\n", ""
+    )
+    .replace("    ", "")
+    .split(";")
 )
 
 TOWNS = tuple(
@@ -54,8 +57,11 @@ THINGS = tuple(
 
 HOBBIES = tuple(
     """reading;swimming;chess;football;music;cooking;painting;hiking;dancing;fishing;tennis;singing;running;sailing;
-    gardening;knitting;poetry;astronomy;cycling;skiing;old books;long walks;black tea;apple pie;jazz;trains;maps"""
-    .replace("\n", "").replace("    ", "").split(";")
+    gardening;knitting;poetry;astronomy;cycling;skiing;old books;long walks;black tea;apple pie;jazz;trains;maps""".replace(
+        "\n", ""
+    )
+    .replace("    ", "")
+    .split(";")
 )
 
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "pink", "brown", "black", "white", "grey")
@@ -70,63 +76,259 @@ INSTRUMENTS = ("piano", "violin", "guitar", "flute", "drum", "trumpet", "harp", 
 PLANETS = ("Mercury", "Venus", "Earth", "Mars", "Jupiter", "Saturn", "Uranus", "Neptune")
 SEASONS = ("spring", "summer", "autumn", "winter")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-          "November", "December")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
-            "twelfth")
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven",
-                "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+ORDINALS = (
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+)
+NUMBER_WORDS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+)
 
 CAPITALS = {
-    "France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid", "Portugal": "Lisbon",
-    "England": "London", "Ireland": "Dublin", "Scotland": "Edinburgh", "Norway": "Oslo", "Sweden": "Stockholm",
-    "Finland": "Helsinki", "Denmark": "Copenhagen", "Iceland": "Reykjavik", "Poland": "Warsaw", "Austria": "Vienna",
-    "Hungary": "Budapest", "Greece": "Athens", "Turkey": "Ankara", "Russia": "Moscow", "Ukraine": "Kyiv",
-    "Belgium": "Brussels", "the Netherlands": "Amsterdam", "Switzerland": "Bern", "Romania": "Bucharest",
-    "Bulgaria": "Sofia", "Serbia": "Belgrade", "Croatia": "Zagreb", "Egypt": "Cairo", "Kenya": "Nairobi",
-    "Morocco": "Rabat", "Ethiopia": "Addis Ababa", "Japan": "Tokyo", "China": "Beijing", "India": "New Delhi",
-    "South Korea": "Seoul", "Thailand": "Bangkok", "Vietnam": "Hanoi", "Indonesia": "Jakarta", "Iran": "Tehran",
-    "Iraq": "Baghdad", "Canada": "Ottawa", "the United States": "Washington", "Mexico": "Mexico City",
-    "Cuba": "Havana", "Brazil": "Brasilia", "Argentina": "Buenos Aires", "Chile": "Santiago", "Peru": "Lima",
-    "Colombia": "Bogota", "Australia": "Canberra", "New Zealand": "Wellington",
+    "France": "Paris",
+    "Germany": "Berlin",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Portugal": "Lisbon",
+    "England": "London",
+    "Ireland": "Dublin",
+    "Scotland": "Edinburgh",
+    "Norway": "Oslo",
+    "Sweden": "Stockholm",
+    "Finland": "Helsinki",
+    "Denmark": "Copenhagen",
+    "Iceland": "Reykjavik",
+    "Poland": "Warsaw",
+    "Austria": "Vienna",
+    "Hungary": "Budapest",
+    "Greece": "Athens",
+    "Turkey": "Ankara",
+    "Russia": "Moscow",
+    "Ukraine": "Kyiv",
+    "Belgium": "Brussels",
+    "the Netherlands": "Amsterdam",
+    "Switzerland": "Bern",
+    "Romania": "Bucharest",
+    "Bulgaria": "Sofia",
+    "Serbia": "Belgrade",
+    "Croatia": "Zagreb",
+    "Egypt": "Cairo",
+    "Kenya": "Nairobi",
+    "Morocco": "Rabat",
+    "Ethiopia": "Addis Ababa",
+    "Japan": "Tokyo",
+    "China": "Beijing",
+    "India": "New Delhi",
+    "South Korea": "Seoul",
+    "Thailand": "Bangkok",
+    "Vietnam": "Hanoi",
+    "Indonesia": "Jakarta",
+    "Iran": "Tehran",
+    "Iraq": "Baghdad",
+    "Canada": "Ottawa",
+    "the United States": "Washington",
+    "Mexico": "Mexico City",
+    "Cuba": "Havana",
+    "Brazil": "Brasilia",
+    "Argentina": "Buenos Aires",
+    "Chile": "Santiago",
+    "Peru": "Lima",
+    "Colombia": "Bogota",
+    "Australia": "Canberra",
+    "New Zealand": "Wellington",
 }
 
 THING_COLOURS = {
-    "grass": "green", "the sky": "blue", "snow": "white", "blood": "red", "a banana": "yellow", "coal": "black",
-    "milk": "white", "a lemon": "yellow", "a carrot": "orange", "chocolate": "brown", "a frog": "green",
-    "the sun": "yellow", "a tomato": "red", "a cherry": "red", "an elephant": "grey", "a pumpkin": "orange",
-    "a leaf": "green", "the sea": "blue", "a crow": "black", "a flamingo": "pink", "a strawberry": "red",
-    "a cucumber": "green", "salt": "white", "the night": "black", "a polar bear": "white", "a pig": "pink",
+    "grass": "green",
+    "the sky": "blue",
+    "snow": "white",
+    "blood": "red",
+    "a banana": "yellow",
+    "coal": "black",
+    "milk": "white",
+    "a lemon": "yellow",
+    "a carrot": "orange",
+    "chocolate": "brown",
+    "a frog": "green",
+    "the sun": "yellow",
+    "a tomato": "red",
+    "a cherry": "red",
+    "an elephant": "grey",
+    "a pumpkin": "orange",
+    "a leaf": "green",
+    "the sea": "blue",
+    "a crow": "black",
+    "a flamingo": "pink",
+    "a strawberry": "red",
+    "a cucumber": "green",
+    "salt": "white",
+    "the night": "black",
+    "a polar bear": "white",
+    "a pig": "pink",
 }
-MIXES = {("blue", "yellow"): "green", ("red", "yellow"): "orange", ("red", "blue"): "purple",
-         ("red", "white"): "pink", ("black", "white"): "grey"}
-SOUNDS = {"cow": "moo", "dog": "woof", "cat": "meow", "duck": "quack", "sheep": "baa", "pig": "oink", "lion": "roar",
-          "owl": "hoot", "horse": "neigh", "snake": "hiss", "frog": "croak", "mouse": "squeak", "bee": "buzz"}
-BABIES = {"cat": "kitten", "dog": "puppy", "cow": "calf", "horse": "foal", "sheep": "lamb", "duck": "duckling",
-          "pig": "piglet", "lion": "cub", "bear": "cub", "hen": "chick", "frog": "tadpole", "goat": "kid"}
-LEGS = {"cat": 4, "dog": 4, "horse": 4, "cow": 4, "spider": 8, "duck": 2, "hen": 2, "bird": 2, "ant": 6, "bee": 6,
-        "snake": 0, "fish": 0, "sheep": 4, "lion": 4, "pig": 4, "person": 2, "frog": 4, "goat": 4}
-OPPOSITES = (("hot", "cold"), ("big", "small"), ("up", "down"), ("left", "right"), ("day", "night"),
-             ("black", "white"), ("happy", "sad"), ("fast", "slow"), ("open", "closed"), ("high", "low"),
-             ("old", "young"), ("full", "empty"), ("rich", "poor"), ("hard", "soft"), ("wet", "dry"),
-             ("light", "dark"), ("early", "late"), ("strong", "weak"), ("good", "bad"), ("yes", "no"),
-             ("long", "short"), ("near", "far"), ("loud", "quiet"), ("clean", "dirty"), ("first", "last"),
-             ("true", "false"), ("inside", "outside"), ("win", "lose"), ("buy", "sell"), ("begin", "end"))
-GROUPS = {"animal": ANIMALS, "colour": COLOURS, "fruit": FRUITS, "vegetable": VEGETABLES, "instrument": INSTRUMENTS,
-          "planet": PLANETS, "season": SEASONS, "day": DAYS, "month": MONTHS}
+MIXES = {
+    ("blue", "yellow"): "green",
+    ("red", "yellow"): "orange",
+    ("red", "blue"): "purple",
+    ("red", "white"): "pink",
+    ("black", "white"): "grey",
+}
+SOUNDS = {
+    "cow": "moo",
+    "dog": "woof",
+    "cat": "meow",
+    "duck": "quack",
+    "sheep": "baa",
+    "pig": "oink",
+    "lion": "roar",
+    "owl": "hoot",
+    "horse": "neigh",
+    "snake": "hiss",
+    "frog": "croak",
+    "mouse": "squeak",
+    "bee": "buzz",
+}
+BABIES = {
+    "cat": "kitten",
+    "dog": "puppy",
+    "cow": "calf",
+    "horse": "foal",
+    "sheep": "lamb",
+    "duck": "duckling",
+    "pig": "piglet",
+    "lion": "cub",
+    "bear": "cub",
+    "hen": "chick",
+    "frog": "tadpole",
+    "goat": "kid",
+}
+LEGS = {
+    "cat": 4,
+    "dog": 4,
+    "horse": 4,
+    "cow": 4,
+    "spider": 8,
+    "duck": 2,
+    "hen": 2,
+    "bird": 2,
+    "ant": 6,
+    "bee": 6,
+    "snake": 0,
+    "fish": 0,
+    "sheep": 4,
+    "lion": 4,
+    "pig": 4,
+    "person": 2,
+    "frog": 4,
+    "goat": 4,
+}
+OPPOSITES = (
+    ("hot", "cold"),
+    ("big", "small"),
+    ("up", "down"),
+    ("left", "right"),
+    ("day", "night"),
+    ("black", "white"),
+    ("happy", "sad"),
+    ("fast", "slow"),
+    ("open", "closed"),
+    ("high", "low"),
+    ("old", "young"),
+    ("full", "empty"),
+    ("rich", "poor"),
+    ("hard", "soft"),
+    ("wet", "dry"),
+    ("light", "dark"),
+    ("early", "late"),
+    ("strong", "weak"),
+    ("good", "bad"),
+    ("yes", "no"),
+    ("long", "short"),
+    ("near", "far"),
+    ("loud", "quiet"),
+    ("clean", "dirty"),
+    ("first", "last"),
+    ("true", "false"),
+    ("inside", "outside"),
+    ("win", "lose"),
+    ("buy", "sell"),
+    ("begin", "end"),
+)
+GROUPS = {
+    "animal": ANIMALS,
+    "colour": COLOURS,
+    "fruit": FRUITS,
+    "vegetable": VEGETABLES,
+    "instrument": INSTRUMENTS,
+    "planet": PLANETS,
+    "season": SEASONS,
+    "day": DAYS,
+    "month": MONTHS,
+}
 SIMPLE_FACTS = (
-    ("is (fire|the sun|lava) hot", "Yes, {0} is hot."), ("is (ice|snow) cold", "Yes, {0} is cold."),
-    ("is (fire|the sun|lava) cold", "No, {0} is hot."), ("is (ice|snow) hot", "No, {0} is cold."),
-    ("is (water|rain|the sea) wet", "Yes, {0} is wet."), ("is (water|rain|the sea) dry", "No, {0} is wet."),
+    ("is (fire|the sun|lava) hot", "Yes, {0} is hot."),
+    ("is (ice|snow) cold", "Yes, {0} is cold."),
+    ("is (fire|the sun|lava) cold", "No, {0} is hot."),
+    ("is (ice|snow) hot", "No, {0} is cold."),
+    ("is (water|rain|the sea) wet", "Yes, {0} is wet."),
+    ("is (water|rain|the sea) dry", "No, {0} is wet."),
     ("can (birds|eagles|owls|bees|ducks) fly", "Yes, {0} can fly."),
     ("can (fish|ducks|whales|sharks|frogs) swim", "Yes, {0} can swim."),
     ("can (dogs|cats|cows|snakes|horses|pigs) fly", "No, {0} cannot fly."),
     ("do (cats|dogs|horses|cows|lions) have four legs", "Yes, {0} have four legs."),
     ("do (snakes|fish) have legs", "No, {0} have no legs."),
     ("do (cows|sheep|horses|goats) eat grass", "Yes, {0} eat grass."),
-    ("is (a stone|iron|glass) soft", "No, {0} is hard."), ("is (a stone|iron|glass) hard", "Yes, {0} is hard."),
-    ("is (an elephant|a whale) (big|large)", "Yes, {0} is big."), ("is (a mouse|an ant) (big|large)", "No, {0} is small."),
-    ("is the earth (round|a planet)", "Yes, the earth is {0}."), ("is the earth flat", "No, the earth is round."),
-    ("is (sugar|honey|cake) sweet", "Yes, {0} is sweet."), ("is (a lemon|vinegar) sour", "Yes, {0} is sour."),
+    ("is (a stone|iron|glass) soft", "No, {0} is hard."),
+    ("is (a stone|iron|glass) hard", "Yes, {0} is hard."),
+    ("is (an elephant|a whale) (big|large)", "Yes, {0} is big."),
+    ("is (a mouse|an ant) (big|large)", "No, {0} is small."),
+    ("is the earth (round|a planet)", "Yes, the earth is {0}."),
+    ("is the earth flat", "No, the earth is round."),
+    ("is (sugar|honey|cake) sweet", "Yes, {0} is sweet."),
+    ("is (a lemon|vinegar) sour", "Yes, {0} is sour."),
 )
