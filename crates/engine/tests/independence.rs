@@ -3,20 +3,13 @@
 //! Invariant: compares log-probabilities by their bits, so that a difference shows before it changes a token.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/quantize.rs"]
-mod quantize;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-#[path = "../../../tests/support/toy/mod.rs"]
-mod toy;
-
 use engine::progress::Silent;
 use engine::{Engine, EngineConfig, Event, GenerateRequest, Generation, ModelSource, Prompt, Sampling, Usage};
 
-use temp_folder::TempFolder;
-use toy::Toy;
-use toy::folder::FolderType;
-use toy::gguf::Mix;
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::folder::FolderType;
+use crate::toy::gguf::Mix;
 
 /// Ids with the bits of their log-probabilities, and the counts.
 type Answer = (Vec<(u32, u32)>, Usage);
@@ -107,7 +100,7 @@ fn float_weights() {
 fn q8_0_weights() {
     let folder = TempFolder::new("independence-q8");
     let path = folder.path().join("toy.gguf");
-    Toy::named("qwen3").gguf(Mix::Q8Zero, &quantize::quantized).write(&path);
+    Toy::named("qwen3").gguf(Mix::Q8Zero, &crate::quantize::quantized).write(&path);
     check(&path);
 }
 
@@ -115,6 +108,6 @@ fn q8_0_weights() {
 fn q4_k_m_weights() {
     let folder = TempFolder::new("independence-q4");
     let path = folder.path().join("toy.gguf");
-    Toy::named("llama").gguf(Mix::Q4KM, &quantize::quantized).write(&path);
+    Toy::named("llama").gguf(Mix::Q4KM, &crate::quantize::quantized).write(&path);
     check(&path);
 }

@@ -1,13 +1,11 @@
 //! Decoding of weights against an independent reader, and against bytes written out by hand.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod ops_data;
-
+use crate::ops_data::{Random, TYPES, weights};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Tensor};
 use engine::ErrorKind;
 use engine::ops::ggml::{GgmlType, dequantize};
-use ops_data::{Random, TYPES, weights};
 
 fn candle_type(ty: GgmlType) -> GgmlDType {
     match ty {

@@ -1,13 +1,11 @@
 //! Packed matrices: right against the dequantized weights, and the same bits alone as in company.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod ops_data;
-
+use crate::ops_data::{Random, TYPES, is_float, weights};
 use engine::ErrorKind;
 use engine::ops::ggml::{GgmlType, dequantize};
 use engine::ops::packed::{Packed, Tier, matmul_many};
 use engine::ops::pool::Pool;
-use ops_data::{Random, TYPES, is_float, weights};
 
 fn tiers() -> impl Iterator<Item = Tier> {
     Tier::ALL.into_iter().filter(|tier| tier.supported())

@@ -4,13 +4,6 @@
 //! numbers that their blocks stand for.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/quantize.rs"]
-mod quantize;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-#[path = "../../../tests/support/toy/mod.rs"]
-mod toy;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,10 +20,10 @@ use engine::progress::Silent;
 use engine::weights::{self, Description, OpenModel};
 use serde_json::Value;
 
-use temp_folder::TempFolder;
-use toy::Toy;
-use toy::folder::FolderType;
-use toy::gguf::{Encoder, Mix};
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::folder::FolderType;
+use crate::toy::gguf::{Encoder, Mix};
 
 const TOLERANCE: f32 = 1e-3;
 
@@ -152,7 +145,7 @@ fn gguf_files_of_every_family_give_the_logits_of_transformers() {
     for toy in toys_of_gguf() {
         for mix in [Mix::F32, Mix::F16, Mix::Bf16] {
             let path = folder.path().join(format!("{}-{}.gguf", toy.name, mix.name()));
-            toy.gguf(mix, &quantize::quantized).write(&path);
+            toy.gguf(mix, &crate::quantize::quantized).write(&path);
             assert_recorded(&toy, &path, mix.name());
         }
     }
@@ -175,7 +168,7 @@ fn quantized_models_compute_what_their_blocks_stand_for() {
                 toy.gguf(mix, encode).write(&path);
                 all_logits(&path, &prompts)
             };
-            let (quantized, float) = (write(&quantize::quantized), write(&quantize::dequantized));
+            let (quantized, float) = (write(&crate::quantize::quantized), write(&crate::quantize::dequantized));
             let (ours, theirs) = (relative_error(&quantized, &float), relative_error(&quantized, &original));
             assert!(ours <= own_max, "{} in {}: {ours} off its own blocks", toy.name, mix.name());
             assert!(theirs <= original_max, "{} in {}: {theirs} off the original", toy.name, mix.name());
@@ -189,7 +182,7 @@ fn logits_are_equal_to_the_bit_however_a_prompt_is_cut() {
     for (name, mix) in [("llama3", Mix::F32), ("qwen3", Mix::Q8Zero), ("mistral", Mix::Q4KM), ("smollm", Mix::Q4KM)] {
         let toy = Toy::named(name);
         let path = folder.path().join(format!("{name}.gguf"));
-        toy.gguf(mix, &quantize::quantized).write(&path);
+        toy.gguf(mix, &crate::quantize::quantized).write(&path);
         let mut model = load(&path);
         let prompt = recorded(&toy).pop().unwrap();
         let positions: Vec<usize> = (0..prompt.tokens.len()).collect();

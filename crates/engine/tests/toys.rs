@@ -2,26 +2,17 @@
 //! Invariant: what fails here is the test support, not the engine.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/quantize.rs"]
-mod quantize;
-#[path = "../../../tests/support/random_model.rs"]
-mod random_model;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-#[path = "../../../tests/support/toy/mod.rs"]
-mod toy;
-
 use std::collections::HashSet;
 
 use engine::ops::ggml::GgmlType;
 use engine::weights::{Gguf, Safetensors, Weights};
 use serde_json::Value;
 
-use temp_folder::TempFolder;
-use toy::Toy;
-use toy::folder::FolderType;
-use toy::gguf::Mix;
-use toy::vocabulary::Vocabulary;
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::folder::FolderType;
+use crate::toy::gguf::Mix;
+use crate::toy::vocabulary::Vocabulary;
 
 #[test]
 fn weights_are_those_that_python_made() {
@@ -57,7 +48,7 @@ fn folder_and_gguf_hold_every_weight() {
         }
         for mix in [Mix::F32, Mix::F16, Mix::Bf16, Mix::Q8Zero, Mix::Q4Zero, Mix::Q4KM] {
             let path = place.join(format!("{}.gguf", mix.name()));
-            toy.gguf(mix, &quantize::quantized).write(&path);
+            toy.gguf(mix, &crate::quantize::quantized).write(&path);
             let gguf = Gguf::open(&path).unwrap();
             let scaled = usize::from(toy.name == "llama3");
             assert_eq!(gguf.names().len(), toy.tensors().len() + scaled, "{} {}", toy.name, mix.name());
@@ -88,12 +79,12 @@ fn tokenizer_is_whole() {
 
 #[test]
 fn random_blocks_are_centred_and_spread_as_promised() {
-    let tensor = random_model::shape("135m").unwrap().gguf_tensors().nth(2).unwrap();
+    let tensor = crate::random_model::shape("135m").unwrap().gguf_tensors().nth(2).unwrap();
     let elements = tensor.source.elements();
     for wanted in [GgmlType::Q4_0, GgmlType::Q5_0, GgmlType::Q8_0, GgmlType::Q4_K, GgmlType::Q6_K] {
-        let (stored, bytes) = random_model::random(&tensor, wanted);
+        let (stored, bytes) = crate::random_model::random(&tensor, wanted);
         assert_eq!((stored, Some(bytes.len())), (wanted, wanted.bytes(elements)));
-        let values = quantize::decode(stored, &bytes, elements);
+        let values = crate::quantize::decode(stored, &bytes, elements);
         let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / elements as f64;
         let square = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>() / elements as f64;
         assert!(mean.abs() < 3e-4, "{wanted:?}: mean {mean}");
@@ -104,7 +95,7 @@ fn random_blocks_are_centred_and_spread_as_promised() {
 #[test]
 fn real_shapes_get_the_types_of_llama_quantize() {
     let types = |shape: &str| -> Vec<(String, GgmlType)> {
-        let toy = random_model::shape(shape).unwrap();
+        let toy = crate::random_model::shape(shape).unwrap();
         let matrices = toy.gguf_tensors().filter(|tensor| tensor.source.shape.len() == 2);
         matrices.map(|tensor| (tensor.name.clone(), Mix::Q4KM.matrix_type(&toy, &tensor))).collect()
     };

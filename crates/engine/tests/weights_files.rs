@@ -2,17 +2,12 @@
 //! Invariant: a broken entry never hides a sound one, and no name leads out of the model folder.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/gguf_writer.rs"]
-mod gguf_writer;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-
+use crate::gguf_writer::{GgufWriter, Meta};
+use crate::temp_folder::TempFolder;
 use engine::progress::Silent;
 use engine::weights::files::split_selector;
 use engine::weights::{Description, ModelFiles, SafetensorsFiles, find_local, list_models, open, resolve};
 use engine::{ErrorKind, HubConfig};
-use gguf_writer::{GgufWriter, Meta};
-use temp_folder::TempFolder;
 
 const INDEX: &str = "model.safetensors.index.json";
 

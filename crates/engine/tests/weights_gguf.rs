@@ -2,19 +2,14 @@
 //! Invariant: whatever the bytes, the reader answers with a model or an error that names the file.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/gguf_writer.rs"]
-mod gguf_writer;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-
+use crate::gguf_writer::{GgufWriter, Meta};
+use crate::temp_folder::TempFolder;
 use engine::ErrorKind;
 use engine::ops::ggml::GgmlType;
 use engine::weights::gguf::type_name;
 use engine::weights::{Gguf, Weights};
-use gguf_writer::{GgufWriter, Meta};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use temp_folder::TempFolder;
 
 fn toy() -> GgufWriter {
     GgufWriter::new()

@@ -2,20 +2,15 @@
 //! Invariant: nothing here leaves the machine, and with `offline` set not even loopback is asked.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/fake_hub.rs"]
-mod fake_hub;
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::fake_hub::{COMMIT, FakeHub, Manners, Seen, etag};
+use crate::temp_folder::TempFolder;
 use engine::progress::{Progress, Silent};
 use engine::weights::hub::fetch;
 use engine::weights::{ModelFiles, SafetensorsFiles};
 use engine::{ErrorKind, HubConfig};
-use fake_hub::{COMMIT, FakeHub, Manners, Seen, etag};
-use temp_folder::TempFolder;
 
 const ID: &str = "org/model";
 const CONFIG: &[u8] = br#"{"model_type":"llama"}"#;

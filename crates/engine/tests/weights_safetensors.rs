@@ -2,14 +2,11 @@
 //! Invariant: whatever the bytes, the reader answers with a model or an error that names the file.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../../tests/support/temp_folder.rs"]
-mod temp_folder;
-
+use crate::temp_folder::TempFolder;
 use engine::ErrorKind;
 use engine::ops::ggml::GgmlType;
 use engine::weights::{Safetensors, Weights};
 use safetensors::tensor::{Dtype, TensorView, serialize};
-use temp_folder::TempFolder;
 
 fn file(tensors: &[(&str, Dtype, &[usize], &[u8])]) -> Vec<u8> {
     let views = tensors

@@ -6,7 +6,7 @@
 pub(crate) mod folder;
 pub(crate) mod gguf;
 #[path = "../gguf_writer.rs"]
-mod gguf_writer;
+pub(crate) mod gguf_writer;
 pub(crate) mod vocabulary;
 
 use serde_json::Value;

@@ -65,7 +65,8 @@ fn scatter<T: Copy>(memory: &mut [T], batch: &Batch, layout: Layout, values: &[T
             for (head, values) in heads.enumerate() {
                 let base = (block * kv_heads + head) * head_dim * BLOCK_TOKENS;
                 if transposed {
-                    let slots = memory[base..base + head_dim * BLOCK_TOKENS].iter_mut().skip(slot).step_by(BLOCK_TOKENS);
+                    let slots =
+                        memory[base..base + head_dim * BLOCK_TOKENS].iter_mut().skip(slot).step_by(BLOCK_TOKENS);
                     slots.zip(values).for_each(|(slot, value)| *slot = *value);
                 } else {
                     let at = base + slot * head_dim;
