@@ -20,8 +20,11 @@ BATCH_PROMPT = 16
 
 def main():
     arguments = read_arguments()
+    busy = os.getloadavg()[0] > 0.5
     benches = build_benches()
     models = arguments.model or [make_model(shape, mix) for shape in arguments.shape for mix in arguments.mix]
+    if busy:
+        print("The machine is busy: these ratios will say more about its other work.", file=sys.stderr)
     print(f"{cpu_name()}, {arguments.threads} threads, {arguments.pairs} pairs a row; tokens per second\n", flush=True)
     print("| model | what | llama.cpp | ours | ours / llama.cpp | range |\n|---|---|---:|---:|---:|---|", flush=True)
     for model in models:
