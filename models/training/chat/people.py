@@ -424,7 +424,7 @@ def small_talk(voice: Voice, context: Context) -> Exercise:
             rng.choice(JOKES),
             ("any", ["?"]),
         )
-    if kind < 0.5:
+    if kind < 0.53:
         return voice.turn("small talk", "ping(|!|?)", "pong", ("exact", "pong"))
     animal, thing = rng.choice((*ANIMALS, "unicorn", "dragon", "robot", "lamp", "princess")), rng.choice(WORDS)
     if kind < 0.85:

@@ -11,6 +11,7 @@ from words import (
     ANIMALS,
     CAPITALS,
     COLOURS,
+    COMMON_WORDS,
     DAYS,
     FOODS,
     FRUITS,
@@ -199,7 +200,7 @@ def counting(voice: Voice, context: Context) -> Exercise:
 
 
 def _anything(rng) -> str:
-    return made_up_word(rng) if rng.random() < 0.5 else rng.choice(WORDS)
+    return made_up_word(rng) if rng.random() < 0.4 else rng.choice(WORDS if rng.random() < 0.6 else COMMON_WORDS)
 
 
 def repeating(voice: Voice, context: Context) -> Exercise:

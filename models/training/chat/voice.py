@@ -73,6 +73,14 @@ def made_up_word(rng: random.Random) -> str:
     return word + (rng.choice(codas) if rng.random() < 0.6 or len(word) < 3 else "")
 
 
+_SHORT_FORMS = re.compile(r"\b(json|api|cpu|gpu|kv|url|http|ip|lan|sdk|ai|openai|french|german|spanish|italian|latin|chinese)\b")
+
+
+def _written_out(match: re.Match) -> str:
+    word = match.group(0)
+    return "OpenAI" if word == "openai" else word.upper() if len(word) < 5 else word.capitalize()
+
+
 def _typo(rng: random.Random, text: str) -> str:
     spots = [m for m in re.finditer(r"[a-z]{5,}", text)]
     if not spots:
@@ -99,6 +107,8 @@ class Voice:
         template = expand(rng, templates if isinstance(templates, str) else rng.choice(templates))
         key = fill(template, slots)
         parts = _SLOT.split(template)
+        if rng.random() < 0.55:
+            parts = [_SHORT_FORMS.sub(_written_out, p) if n % 2 == 0 else p for n, p in enumerate(parts)]
         if rng.random() < 0.07:
             at = rng.randrange(0, len(parts), 2)
             parts[at] = _typo(rng, parts[at])

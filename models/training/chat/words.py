@@ -43,6 +43,17 @@ WORDS = tuple(
     marble puzzle rocket magic spider button hammer ladder pepper tomato potato carrot onion garlic""".split()
 )
 
+COMMON_WORDS = tuple(
+    """a all am and any are as ask at away back be been best better but by can cannot come could day did do does done
+    down each eat end ever every find first for from full gave get give go going gone had has have he help her here
+    him his home how i if in into is it its just keep know last let like live long look made make many may me more
+    most much must my name never new next no not nothing now of off often on once one only or other our out over own
+    people place please put read really right said same saw say see she should show so some soon still stop take tell
+    than that the their them then there these they thing think this those time to today tomorrow together too try two
+    under until up us use very want was way we well went were what when where which while who why will with without
+    word work would write year yes yesterday you your today is works fine hello testing message answer question""".split()
+)
+
 SHORT_WORDS = tuple(
     """cat dog sun moon star tree book lamp fish bird frog milk bread apple house table chair water green black white
     happy music paper river stone cloud horse mouse tiger train clock light banana lemon orange garden window
