@@ -58,6 +58,11 @@ pub(super) struct Integers {
     pub(super) blocks: usize,
 }
 
+// SAFETY: these are addresses; the functions that write or read through them have their own conditions.
+unsafe impl Sync for Floats {}
+// SAFETY: as above.
+unsafe impl Sync for Integers {}
+
 /// Where rows come from and how they are cut.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {

@@ -111,13 +111,13 @@ pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
 #[inline(always)]
 unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize) {
     let all = run.floats.columns / 2;
-    let step = if run.rows <= L::ROWS_MAX { all } else { PART_BYTES / P::BYTES };
+    let step = if run.rows <= L::FLOAT_ROWS_MAX { all } else { PART_BYTES / P::BYTES };
     for first in (0..all).step_by(step) {
         let part = first..all.min(first + step);
-        for index in 0..row_block_count(run.rows, L::ROWS_MAX) {
-            let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
+        for index in 0..row_block_count(run.rows, L::FLOAT_ROWS_MAX) {
+            let (row, rows) = row_block(index, run.rows, L::FLOAT_ROWS_MAX);
             // As in `quant.rs`: near when memory is waited for, else what comes after this part.
-            let ahead = if run.rows <= L::ROWS_MAX {
+            let ahead = if run.rows <= L::FLOAT_ROWS_MAX {
                 PREFETCH_BYTES
             } else if row + rows < run.rows {
                 0
@@ -129,9 +129,20 @@ unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: us
             // SAFETY: as for `tiles`.
             unsafe {
                 match rows {
-                    4 if L::ROWS_MAX >= 4 => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
-                    2 if L::ROWS_MAX >= 2 => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
-                    _ => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
+                    4 if L::WIDE => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
+                    2 if L::WIDE => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
+                    1 => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
+                    // Few registers: several rows or several tiles, but not both.
+                    _ => {
+                        for tile in tile..tile + T {
+                            match rows {
+                                4 if L::FLOAT_ROWS_MAX >= 4 => {
+                                    pass::<L, P, 4, 1>(run, tile, row, part.clone(), ahead);
+                                }
+                                _ => pass::<L, P, 2, 1>(run, tile, row, part.clone(), ahead),
+                            }
+                        }
+                    }
                 }
             }
         }

@@ -23,8 +23,10 @@ pub(super) trait Lanes: Copy + 'static {
     type B: Copy;
     /// The same four signed bytes for all lanes.
     type A: Copy;
-    /// Rows of the activations that one pass over tiles can serve, as registers allow.
+    /// Rows of integers that one pass over tiles can serve, as registers allow: 1, 2 or 4.
     const ROWS_MAX: usize;
+    /// The same for rows of floats, where only one sum is kept for each.
+    const FLOAT_ROWS_MAX: usize;
     /// Whether there are registers for several tiles at a time.
     const WIDE: bool;
 
@@ -119,6 +121,7 @@ impl Lanes for Portable {
     type B = [u8; 64];
     type A = [i8; 4];
     const ROWS_MAX: usize = 1;
+    const FLOAT_ROWS_MAX: usize = 1;
     const WIDE: bool = false;
 
     #[inline(always)]

@@ -141,8 +141,10 @@ impl TileRun {
 /// The functions for one type of weights on one tier.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
-    /// Rows of the activations' blocks; see [`super::activation::row_blocks`].
+    /// Rows of the blocks of integers; see [`super::activation::row_block`].
     pub(super) rows_max: usize,
+    /// Rows of the blocks of floats.
+    pub(super) float_rows_max: usize,
     /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
     pub(super) tiles: unsafe fn(&TileRun),
     /// Makes row blocks into integers. Unsafe as [`Rows::quantize`] is.
@@ -213,7 +215,8 @@ macro_rules! tier {
                     GgmlType::BF16 => floats::<float::Brains>,
                     _ => floats::<float::Singles>,
                 });
-                Kernels { rows_max: <$lanes>::ROWS_MAX, tiles, quantize, interleave }
+                let (rows_max, float_rows_max) = (<$lanes>::ROWS_MAX, <$lanes>::FLOAT_ROWS_MAX);
+                Kernels { rows_max, float_rows_max, tiles, quantize, interleave }
             }
         }
     };

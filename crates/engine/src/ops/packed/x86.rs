@@ -26,6 +26,7 @@ impl Lanes for Avx512 {
     type B = __m512i;
     type A = __m512i;
     const ROWS_MAX: usize = 4;
+    const FLOAT_ROWS_MAX: usize = 4;
     const WIDE: bool = true;
 
     #[inline(always)]
@@ -193,6 +194,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type B = [__m256i; 2];
     type A = __m256i;
     const ROWS_MAX: usize = 2;
+    const FLOAT_ROWS_MAX: usize = 4;
     const WIDE: bool = false;
 
     #[inline(always)]
