@@ -33,8 +33,7 @@ fn main() {
     let threads = arguments.iter().find_map(|argument| argument.strip_prefix("threads=")?.parse().ok());
     let threads = threads.or_else(|| std::thread::available_parallelism().map(Into::into).ok()).unwrap_or(1);
     let pool = Pool::new(threads).unwrap();
-    let bandwidth = bandwidth(&pool);
-    println!("{:?}, {threads} threads, plain reading {:.1} GB/s", Tier::detect(), bandwidth / 1e9);
+    println!("{:?}, {threads} threads", Tier::detect());
     println!("type  [n, k]            MB    1 row: GB/s  share |   8 rows: GB/s  GOP/s |  32: GOP/s | 512: GOP/s");
     let wanted = |ty: &GgmlType| {
         let mut names =
@@ -42,6 +41,9 @@ fn main() {
         names.peek().is_none() || names.any(|name| *name == format!("{ty:?}"))
     };
     for ty in TYPES.iter().copied().filter(wanted) {
+        // For each type anew: other work on the machine comes and goes.
+        let bandwidth = bandwidth(&pool);
+        println!("      plain reading           {:8.1}", bandwidth / 1e9);
         for (n, k) in SHAPES {
             measure(ty, n, k, bandwidth, &pool);
         }

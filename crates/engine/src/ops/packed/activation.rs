@@ -13,18 +13,15 @@ pub(super) const SCALES: usize = 4;
 /// Integers kept beside them.
 pub(super) const STARTS: usize = 3;
 
-/// Cuts `rows` rows into blocks of `rows_max` (a power of two), and what is left into smaller powers of two.
-/// Yields the first row and the number of rows.
-pub(super) fn row_blocks(rows: usize, rows_max: usize) -> impl Iterator<Item = (usize, usize)> {
-    (0..row_block_count(rows, rows_max)).map(move |index| row_block(index, rows, rows_max))
-}
-
+/// `rows` rows are cut into blocks of `rows_max` (a power of two), and what is left into smaller powers of two.
 /// How many blocks these are.
+#[inline(always)]
 pub(super) fn row_block_count(rows: usize, rows_max: usize) -> usize {
     rows / rows_max + (rows % rows_max).count_ones() as usize
 }
 
-/// Block `index` of them.
+/// Block `index` of them: its first row and its number of rows.
+#[inline(always)]
 pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, usize) {
     let full = rows / rows_max;
     if index < full {
@@ -61,6 +58,11 @@ pub(super) struct Integers {
     pub(super) blocks: usize,
 }
 
+// SAFETY: these are addresses; the functions that write or read through them have their own conditions.
+unsafe impl Sync for Floats {}
+// SAFETY: as above.
+unsafe impl Sync for Integers {}
+
 /// Where rows come from and how they are cut.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -81,7 +83,7 @@ impl Rows<'_> {
             let (first, block) = row_block(index, self.rows, self.rows_max);
             // SAFETY: the row block's room begins there.
             unsafe {
-                let at = to.at.add(first * to.columns);
+                let at = to.at.wrapping_add(first * to.columns);
                 match block {
                     1 => self.interleave_block::<1>(first, at, to.columns),
                     2 => self.interleave_block::<2>(first, at, to.columns),
@@ -98,11 +100,11 @@ impl Rows<'_> {
             let from = self.input[first * self.columns..][..M * self.columns].as_ptr();
             for column in 0..self.columns {
                 for i in 0..M {
-                    at.add(column * M + i).write(from.add(i * self.columns + column).read());
+                    at.wrapping_add(column * M + i).write(from.wrapping_add(i * self.columns + column).read());
                 }
             }
             for added in self.columns * M..columns * M {
-                at.add(added).write(0.0);
+                at.wrapping_add(added).write(0.0);
             }
         }
     }
@@ -120,15 +122,15 @@ impl Rows<'_> {
                     // SAFETY: of this row's block, the places in the row block are within the room of all rows.
                     unsafe {
                         let at = first * to.blocks + block * rows;
-                        let codes = to.codes.add(at * BLOCK + i * 4);
+                        let codes = to.codes.wrapping_add(at * BLOCK + i * 4);
                         let (scale, sums) = quantize_block::<L>(values, codes, rows);
-                        let scales = to.scales.add(at * SCALES + i);
-                        let starts = to.starts.add(at * STARTS + i);
+                        let scales = to.scales.wrapping_add(at * SCALES + i);
+                        let starts = to.starts.wrapping_add(at * STARTS + i);
                         scales.write(scale);
                         let sums = [sums[0].wrapping_add(sums[1]), sums[0], sums[1]];
                         for (place, sum) in sums.into_iter().enumerate() {
-                            scales.add((1 + place) * rows).write(scale * sum as f32);
-                            starts.add(place * rows).write(sum.wrapping_mul(-128));
+                            scales.wrapping_add((1 + place) * rows).write(scale * sum as f32);
+                            starts.wrapping_add(place * rows).write(sum.wrapping_mul(-128));
                         }
                     }
                 }
@@ -154,7 +156,7 @@ unsafe fn quantize_block<L: Lanes>(values: &[f32; BLOCK], to: *mut i8, rows: usi
             to.cast::<[i8; BLOCK]>().write(integers);
         } else {
             for (four, integers) in integers.as_chunks::<4>().0.iter().enumerate() {
-                to.add(four * rows * 4).cast::<[i8; 4]>().write(*integers);
+                to.wrapping_add(four * rows * 4).cast::<[i8; 4]>().write(*integers);
             }
         }
         (largest / 127.0, sums)

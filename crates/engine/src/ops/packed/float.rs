@@ -1,12 +1,15 @@
 //! The kernel for weights that are floats, of 32 or 16 bits.
 //! `tier.rs` compiles it for each kind of CPU.
 //! Invariant: an output is one chain of multiply-adds over the columns in order, whatever the number of rows.
+//!
+//! Loops count and addresses wrap for the reason given in `quant.rs`.
+#![allow(clippy::needless_range_loop)]
 
 use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::activation::row_blocks;
+use super::activation::{row_block, row_block_count};
 use super::lanes::{LANES, Lanes};
 use super::tier::TileRun;
 use crate::ops::ggml::GgmlType;
@@ -38,7 +41,7 @@ impl Pairs for Singles {
     #[inline(always)]
     unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
         // SAFETY: two times 16 floats lie at `at`.
-        unsafe { (L::load(at.cast()), L::load(at.cast::<f32>().add(LANES))) }
+        unsafe { (L::load(at.cast()), L::load(at.cast::<f32>().wrapping_add(LANES))) }
     }
 }
 
@@ -48,7 +51,7 @@ impl Pairs for Halves {
     #[inline(always)]
     unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
         // SAFETY: two times 16 half floats lie at `at`.
-        unsafe { (L::load_f16(at), L::load_f16(at.add(2 * LANES))) }
+        unsafe { (L::load_f16(at), L::load_f16(at.wrapping_add(2 * LANES))) }
     }
 }
 
@@ -108,12 +111,13 @@ pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
 #[inline(always)]
 unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize) {
     let all = run.floats.columns / 2;
-    let step = if run.rows <= L::ROWS_MAX { all } else { PART_BYTES / P::BYTES };
+    let step = if run.rows <= L::FLOAT_ROWS_MAX { all } else { PART_BYTES / P::BYTES };
     for first in (0..all).step_by(step) {
         let part = first..all.min(first + step);
-        for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
+        for index in 0..row_block_count(run.rows, L::FLOAT_ROWS_MAX) {
+            let (row, rows) = row_block(index, run.rows, L::FLOAT_ROWS_MAX);
             // As in `quant.rs`: near when memory is waited for, else what comes after this part.
-            let ahead = if run.rows <= L::ROWS_MAX {
+            let ahead = if run.rows <= L::FLOAT_ROWS_MAX {
                 PREFETCH_BYTES
             } else if row + rows < run.rows {
                 0
@@ -125,9 +129,20 @@ unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: us
             // SAFETY: as for `tiles`.
             unsafe {
                 match rows {
-                    4 if L::ROWS_MAX >= 4 => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
-                    2 if L::ROWS_MAX >= 2 => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
-                    _ => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
+                    4 if L::WIDE => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
+                    2 if L::WIDE => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
+                    1 => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
+                    // Few registers: several rows or several tiles, but not both.
+                    _ => {
+                        for tile in tile..tile + T {
+                            match rows {
+                                4 if L::FLOAT_ROWS_MAX >= 4 => {
+                                    pass::<L, P, 4, 1>(run, tile, row, part.clone(), ahead);
+                                }
+                                _ => pass::<L, P, 2, 1>(run, tile, row, part.clone(), ahead),
+                            }
+                        }
+                    }
                 }
             }
         }
@@ -148,11 +163,11 @@ unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
         let mut sums = run.begin::<L, M, T>(tile, row, part.start == 0);
         let columns = run.floats.columns;
         let tile_bytes = columns / 2 * P::BYTES;
-        let weights = run.weights.add(tile * tile_bytes);
-        let inputs = run.floats.at.add(row * columns).cast_const();
+        let weights = run.weights.wrapping_add(tile * tile_bytes);
+        let inputs = run.floats.at.wrapping_add(row * columns).cast_const();
         for pair in part {
-            let at = weights.add(pair * P::BYTES);
-            let inputs = inputs.add(2 * M * pair);
+            let at = weights.wrapping_add(pair * P::BYTES);
+            let inputs = inputs.wrapping_add(2 * M * pair);
             if ahead > 0 {
                 for t in 0..T {
                     for line in 0..P::BYTES / 64 {
@@ -165,13 +180,13 @@ unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
                 L::prefetch(inputs.wrapping_add(M * columns).cast());
             }
             let mut loaded = [P::load::<L>(at); T];
-            for (t, loaded) in loaded.iter_mut().enumerate().skip(1) {
-                *loaded = P::load::<L>(at.add(t * tile_bytes));
+            for t in 1..T {
+                loaded[t] = P::load::<L>(at.wrapping_add(t * tile_bytes));
             }
             for i in 0..M {
-                let (first, second) = (L::splat(inputs.add(i)), L::splat(inputs.add(M + i)));
-                for (sums, (left, right)) in sums.iter_mut().zip(loaded) {
-                    sums[i] = L::fma(right, second, L::fma(left, first, sums[i]));
+                let (first, second) = (L::splat(inputs.wrapping_add(i)), L::splat(inputs.wrapping_add(M + i)));
+                for t in 0..T {
+                    sums[t][i] = L::fma(loaded[t].1, second, L::fma(loaded[t].0, first, sums[t][i]));
                 }
             }
         }

@@ -112,7 +112,7 @@ impl<const CENTRED: bool> Codes for Fives<CENTRED> {
     unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         let (to, bit) = if CENTRED { (4, 8) } else { (0, 16) };
         // SAFETY: four planes of 64 bytes and eight masks of 8 bytes lie at `at`.
-        unsafe { L::or_where(load_nibbles::<L, V>(at, to), at.add(256 + 8 * V), bit) }
+        unsafe { L::or_where(load_nibbles::<L, V>(at, to), at.wrapping_add(256 + 8 * V), bit) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -132,7 +132,7 @@ impl Codes for Sixes {
     #[inline(always)]
     unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: four planes and then two planes of 64 bytes lie at `at`.
-        unsafe { L::or(load_nibbles::<L, V>(at, 4), load_crumbs::<L, V>(at.add(256), 2)) }
+        unsafe { L::or(load_nibbles::<L, V>(at, 4), load_crumbs::<L, V>(at.wrapping_add(256), 2)) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -152,7 +152,7 @@ impl Codes for Threes {
     #[inline(always)]
     unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: two planes of 64 bytes and eight masks of 8 bytes lie at `at`.
-        unsafe { L::or_where(load_crumbs::<L, V>(at, 6), at.add(128 + 8 * V), 32) }
+        unsafe { L::or_where(load_crumbs::<L, V>(at, 6), at.wrapping_add(128 + 8 * V), 32) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -191,7 +191,7 @@ impl Codes for Bytes {
     #[inline(always)]
     unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B {
         // SAFETY: eight registers lie at `at`.
-        unsafe { L::bytes(at.add(64 * V)) }
+        unsafe { L::bytes(at.wrapping_add(64 * V)) }
     }
 
     fn pack(codes: &CodeBlock, out: &mut [u8]) {
@@ -203,14 +203,14 @@ impl Codes for Bytes {
 #[inline(always)]
 unsafe fn load_nibbles<L: Lanes, const V: usize>(at: *const u8, to: u32) -> L::B {
     // SAFETY: the caller vouches for four planes of 64 bytes.
-    unsafe { L::field(L::bytes(at.add(V / 2 * 64)), V as u32 % 2 * 4, to, 4) }
+    unsafe { L::field(L::bytes(at.wrapping_add(V / 2 * 64)), V as u32 % 2 * 4, to, 4) }
 }
 
 /// Register `V` of two planes of 2-bit codes, each moved to bit `to`.
 #[inline(always)]
 unsafe fn load_crumbs<L: Lanes, const V: usize>(at: *const u8, to: u32) -> L::B {
     // SAFETY: the caller vouches for two planes of 64 bytes.
-    unsafe { L::field(L::bytes(at.add(V / 4 * 64)), V as u32 % 4 * 2, to, 2) }
+    unsafe { L::field(L::bytes(at.wrapping_add(V / 4 * 64)), V as u32 % 4 * 2, to, 2) }
 }
 
 /// The four bits of every code from bit `from` on.
@@ -267,7 +267,7 @@ impl<const MINS: bool> Scales for Plain<MINS> {
     unsafe fn scale<L: Lanes>(at: *const u8, _head: [L::F; 2], factor: f32, block: usize, _half: usize) -> L::F {
         // SAFETY: two times 16 half floats lie at `at`.
         unsafe {
-            let scale = L::load_f16(at.add(32 * block));
+            let scale = L::load_f16(at.wrapping_add(32 * block));
             if factor == 1.0 { scale } else { L::mul(scale, L::constant(factor)) }
         }
     }
@@ -275,7 +275,7 @@ impl<const MINS: bool> Scales for Plain<MINS> {
     #[inline(always)]
     unsafe fn min<L: Lanes>(at: *const u8, _head: [L::F; 2], block: usize, _half: usize) -> L::F {
         // SAFETY: two times 16 half floats lie behind the scales.
-        unsafe { L::load_f16(at.add(64 + 32 * block)) }
+        unsafe { L::load_f16(at.wrapping_add(64 + 32 * block)) }
     }
 
     fn pack(parts: &Block, lane: usize, block: usize, out: &mut [u8]) {
@@ -292,7 +292,7 @@ unsafe fn load_head<L: Lanes>(at: *const u8, factor: f32) -> [L::F; 2] {
     // SAFETY: the caller vouches for two times 16 half floats.
     unsafe {
         let scale = L::load_f16(at);
-        [if factor == 1.0 { scale } else { L::mul(scale, L::constant(factor)) }, L::load_f16(at.add(32))]
+        [if factor == 1.0 { scale } else { L::mul(scale, L::constant(factor)) }, L::load_f16(at.wrapping_add(32))]
     }
 }
 
@@ -319,13 +319,13 @@ impl Scales for SixBit {
     #[inline(always)]
     unsafe fn scale<L: Lanes>(at: *const u8, head: [L::F; 2], _factor: f32, block: usize, _half: usize) -> L::F {
         // SAFETY: eight times 16 scales lie behind the head.
-        unsafe { L::mul(head[0], L::load_u8(at.add(64 + LANES * block), 0, 8)) }
+        unsafe { L::mul(head[0], L::load_u8(at.wrapping_add(64 + LANES * block), 0, 8)) }
     }
 
     #[inline(always)]
     unsafe fn min<L: Lanes>(at: *const u8, head: [L::F; 2], block: usize, _half: usize) -> L::F {
         // SAFETY: eight times 16 minima lie behind the scales.
-        unsafe { L::mul(head[1], L::load_u8(at.add(64 + LANES * (8 + block)), 0, 8)) }
+        unsafe { L::mul(head[1], L::load_u8(at.wrapping_add(64 + LANES * (8 + block)), 0, 8)) }
     }
 
     fn pack(parts: &Block, lane: usize, _block: usize, out: &mut [u8]) {
@@ -355,7 +355,7 @@ impl Scales for Signed {
     #[inline(always)]
     unsafe fn scale<L: Lanes>(at: *const u8, head: [L::F; 2], _factor: f32, block: usize, half: usize) -> L::F {
         // SAFETY: sixteen times 16 scales lie behind the head.
-        unsafe { L::mul(head[0], L::load_i8(at.add(64 + LANES * (2 * block + half)))) }
+        unsafe { L::mul(head[0], L::load_i8(at.wrapping_add(64 + LANES * (2 * block + half)))) }
     }
 
     #[inline(always)]
@@ -390,13 +390,13 @@ impl Scales for NibblePairs {
     #[inline(always)]
     unsafe fn scale<L: Lanes>(at: *const u8, head: [L::F; 2], _factor: f32, block: usize, half: usize) -> L::F {
         // SAFETY: sixteen times 16 pairs lie behind the head.
-        unsafe { L::mul(head[0], L::load_u8(at.add(64 + LANES * (2 * block + half)), 0, 4)) }
+        unsafe { L::mul(head[0], L::load_u8(at.wrapping_add(64 + LANES * (2 * block + half)), 0, 4)) }
     }
 
     #[inline(always)]
     unsafe fn min<L: Lanes>(at: *const u8, head: [L::F; 2], block: usize, half: usize) -> L::F {
         // SAFETY: sixteen times 16 pairs lie behind the head.
-        unsafe { L::mul(head[1], L::load_u8(at.add(64 + LANES * (2 * block + half)), 4, 4)) }
+        unsafe { L::mul(head[1], L::load_u8(at.wrapping_add(64 + LANES * (2 * block + half)), 4, 4)) }
     }
 
     fn pack(parts: &Block, lane: usize, _block: usize, out: &mut [u8]) {

@@ -5,10 +5,15 @@
 /// Lanes of a register of the widest kind, and output rows of a tile.
 pub(super) const LANES: usize = 16;
 
+/// A register's worth of floats in memory.
+#[repr(C, align(64))]
+struct Register([f32; LANES]);
+
 /// A way to compute with 16 numbers at once.
 ///
 /// All functions are unsafe for the same two reasons: the CPU must have the instructions of the implementation, and
-/// pointers must be good for as many bytes as the function says. Loads need no alignment.
+/// pointers must be good for as many bytes as the function says, and aligned to that number where it is 16 to 64 (as
+/// everything in a tile is, see `formats.rs`), but for `load_some` and `store_some`.
 pub(super) trait Lanes: Copy + 'static {
     /// 16 floats.
     type F: Copy;
@@ -18,8 +23,10 @@ pub(super) trait Lanes: Copy + 'static {
     type B: Copy;
     /// The same four signed bytes for all lanes.
     type A: Copy;
-    /// Rows of the activations that one pass over tiles can serve, as registers allow.
+    /// Rows of integers that one pass over tiles can serve, as registers allow: 1, 2 or 4.
     const ROWS_MAX: usize;
+    /// The same for rows of floats, where only one sum is kept for each.
+    const FLOAT_ROWS_MAX: usize;
     /// Whether there are registers for several tiles at a time.
     const WIDE: bool;
 
@@ -32,20 +39,20 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn store(at: *mut f32, value: Self::F);
     /// The first `lanes` floats (1 to 16); the other lanes hold anything.
     unsafe fn load_some(at: *const f32, lanes: usize) -> Self::F {
-        let mut all = [0.0; LANES];
+        let mut all = Register([0.0; LANES]);
         // SAFETY: `at` is good for as many.
         unsafe {
-            all.as_mut_ptr().copy_from_nonoverlapping(at, lanes);
-            Self::load(all.as_ptr())
+            all.0.as_mut_ptr().copy_from_nonoverlapping(at, lanes);
+            Self::load(all.0.as_ptr())
         }
     }
     /// Writes the first `lanes` floats (1 to 16).
     unsafe fn store_some(at: *mut f32, lanes: usize, value: Self::F) {
-        let mut all = [0.0; LANES];
+        let mut all = Register([0.0; LANES]);
         // SAFETY: `at` is good for as many.
         unsafe {
-            Self::store(all.as_mut_ptr(), value);
-            at.copy_from_nonoverlapping(all.as_ptr(), lanes);
+            Self::store(all.0.as_mut_ptr(), value);
+            at.copy_from_nonoverlapping(all.0.as_ptr(), lanes);
         }
     }
     unsafe fn mul(a: Self::F, b: Self::F) -> Self::F;
@@ -103,7 +110,7 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn prefetch(at: *const u8);
 }
 
-/// Plain Rust, for any CPU.
+/// Plain Rust, for any CPU. What is long is not inlined, for the sake of compile times.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
@@ -114,6 +121,7 @@ impl Lanes for Portable {
     type B = [u8; 64];
     type A = [i8; 4];
     const ROWS_MAX: usize = 1;
+    const FLOAT_ROWS_MAX: usize = 1;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -185,15 +193,15 @@ impl Lanes for Portable {
     unsafe fn bytes(at: *const u8) -> Self::B {
         unsafe { at.cast::<Self::B>().read_unaligned() }
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
         bytes.map(|byte| (byte >> from & low_bits(width)) << to)
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
         std::array::from_fn(|i| a[i] | b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
         let mask = u64::from_le(unsafe { mask.cast::<u64>().read_unaligned() });
         std::array::from_fn(|i| if mask >> i & 1 == 1 { bytes[i] | value } else { bytes[i] })
@@ -207,7 +215,7 @@ impl Lanes for Portable {
     unsafe fn four(at: *const i8) -> Self::A {
         unsafe { at.cast::<[i8; 4]>().read_unaligned() }
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
         let centre = if CENTRED { 128 } else { 0 };
         let mut sums = sum;

@@ -50,9 +50,6 @@ struct Prepared {
     integers: Integers,
 }
 
-// SAFETY: the buffers behind the pointers are written row by row by `prepare` and only read after that.
-unsafe impl Sync for Prepared {}
-
 /// One matrix of a call.
 struct Part<'a> {
     matrix: &'a Packed,
@@ -81,7 +78,7 @@ pub fn matmul_many(
             output: Shared::new(output),
         })
         .collect();
-    let rows = Rows { input, rows: m, columns: first.k, rows_max: parts[0].kernels.rows_max };
+    let rows = Rows { input, rows: m, columns: first.k, rows_max: 1 };
     let mut scratch = pool.take_scratch();
     let result = prepare(&parts, rows, &mut scratch, pool).and_then(|prepared| multiply(&parts, m, prepared, pool));
     pool.put_scratch(scratch);
@@ -122,24 +119,23 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
             blocks,
         },
     };
-    let Kernels { rows_max, quantize, interleave, .. } = parts[0].kernels;
-    let work = |range: std::ops::Range<usize>| {
-        let to = &to;
-        // SAFETY: the buffers were made for all rows just now, a row is in one range only, and the CPU has the tier.
-        unsafe {
-            if floats {
-                interleave(&rows, range.clone(), to.floats);
-            }
-            if integers {
-                quantize(&rows, range, to.integers);
-            }
+    let Kernels { rows_max, float_rows_max, quantize, interleave, .. } = parts[0].kernels;
+    let share = |row_blocks: usize, work: &(dyn Fn(std::ops::Range<usize>) + Sync)| {
+        if m * k < PREPARE_PARALLEL {
+            work(0..row_blocks);
+            return Ok(());
         }
+        pool.run(row_blocks, work)
     };
-    let row_blocks = row_block_count(m, rows_max);
-    if m * k < PREPARE_PARALLEL {
-        work(0..row_blocks);
-    } else {
-        pool.run(row_blocks, work)?;
+    // SAFETY, of both: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
+    // tier.
+    if floats {
+        let rows = Rows { rows_max: float_rows_max, ..rows };
+        share(row_block_count(m, float_rows_max), &|range| unsafe { interleave(&rows, range, to.floats) })?;
+    }
+    if integers {
+        let rows = Rows { rows_max, ..rows };
+        share(row_block_count(m, rows_max), &|range| unsafe { quantize(&rows, range, to.integers) })?;
     }
     Ok(to)
 }
@@ -149,7 +145,6 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
     let total: usize = parts.iter().map(|part| part.matrix.n.div_ceil(LANES)).sum();
     let chunk = chunk_tiles(parts, m, total, pool.threads());
     pool.run_chunks(total, chunk, &|range| {
-        let prepared = &prepared;
         let mut first = 0;
         for part in parts {
             let tiles = part.matrix.n.div_ceil(LANES);

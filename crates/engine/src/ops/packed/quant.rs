@@ -1,8 +1,12 @@
 //! The kernel for quantized weights: integer products within blocks of 32 columns, their sum in single precision.
 //! `tier.rs` compiles it for each kind of CPU.
 //! Invariant: an output is `sum over blocks, in order` of the same operations, whatever the number of rows.
+//!
+//! Loops over tiles and rows count, and addresses wrap: so they become straight code in every build, while iterators
+//! and checks of every address would stay what they are in a debug build, and make it a hundred times as slow.
+#![allow(clippy::needless_range_loop)]
 
-use super::activation::{SCALES, STARTS, row_blocks};
+use super::activation::{SCALES, STARTS, row_block, row_block_count};
 use super::formats::{BLOCK, Codes, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
@@ -50,7 +54,8 @@ unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRu
     let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
     for first in (0..all).step_by(step) {
         let blocks = step.min(all - first);
-        for (row, rows) in row_blocks(run.rows, L::ROWS_MAX) {
+        for index in 0..row_block_count(run.rows, L::ROWS_MAX) {
+            let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
             let ahead = if run.rows <= L::ROWS_MAX {
                 PREFETCH_BYTES
             } else if row + rows < run.rows {
@@ -101,17 +106,17 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
         let mut sums = run.begin::<L, M, T>(tile, row, part.first == 0);
         let from = run.integers;
         let start = row * from.blocks + part.first * M;
-        let mut codes = from.codes.add(start * BLOCK).cast_const();
-        let mut scales = from.scales.add(start * SCALES).cast_const();
-        let mut starts = from.starts.add(start * STARTS).cast_const();
+        let mut codes = from.codes.wrapping_add(start * BLOCK).cast_const();
+        let mut scales = from.scales.wrapping_add(start * SCALES).cast_const();
+        let mut starts = from.starts.wrapping_add(start * STARTS).cast_const();
         let tile_bytes = tile_bytes::<C, S>(from.blocks);
-        let mut group = run.weights.add(tile * tile_bytes + part.first / S::BLOCKS * group_bytes::<C, S>());
+        let mut group = run.weights.wrapping_add(tile * tile_bytes + part.first / S::BLOCKS * group_bytes::<C, S>());
         let mut left = part.blocks;
         while left > 0 {
             let mut tiles = [Tile::<L> { group, head: S::head::<L>(group, C::FACTOR) }; T];
-            for (t, tile) in tiles.iter_mut().enumerate().skip(1) {
-                tile.group = group.add(t * tile_bytes);
-                tile.head = S::head::<L>(tile.group, C::FACTOR);
+            for t in 1..T {
+                tiles[t].group = group.wrapping_add(t * tile_bytes);
+                tiles[t].head = S::head::<L>(tiles[t].group, C::FACTOR);
             }
             if part.ahead > 0 {
                 prefetch::<L, T>(&tiles, part.ahead, S::BYTES);
@@ -124,12 +129,12 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
                 if S::MINS {
                     subtract_mins::<L, S, M, T>(&mut sums, &tiles, block, scales);
                 }
-                codes = codes.add(BLOCK * M);
-                scales = scales.add(SCALES * M);
-                starts = starts.add(STARTS * M);
+                codes = codes.wrapping_add(BLOCK * M);
+                scales = scales.wrapping_add(SCALES * M);
+                starts = starts.wrapping_add(STARTS * M);
             }
             left -= S::BLOCKS.min(left);
-            group = group.add(const { group_bytes::<C, S>() });
+            group = group.wrapping_add(const { group_bytes::<C, S>() });
         }
         run.end::<L, M, T>(tile, row, sums);
     }
@@ -157,29 +162,26 @@ unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: u
         let at = S::BYTES + block * C::BYTES;
         let mut parts = [[L::zero(); M]; T];
         if S::HALVES {
-            let first = integers::<L, C, M, T, true, false>(tiles, at, codes, starts.add(M));
-            for (t, parts) in parts.iter_mut().enumerate() {
+            let first = integers::<L, C, M, T, true, false>(tiles, at, codes, starts.wrapping_add(M));
+            for t in 0..T {
                 let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, 0);
-                for (i, part) in parts.iter_mut().enumerate() {
-                    *part = L::mul(L::float(first[t][i]), scale);
+                for i in 0..M {
+                    parts[t][i] = L::mul(L::float(first[t][i]), scale);
                 }
             }
         }
         let rest = if S::HALVES {
-            integers::<L, C, M, T, false, true>(tiles, at, codes, starts.add(2 * M))
+            integers::<L, C, M, T, false, true>(tiles, at, codes, starts.wrapping_add(2 * M))
         } else {
             integers::<L, C, M, T, true, true>(tiles, at, codes, starts)
         };
-        for (t, parts) in parts.iter_mut().enumerate() {
-            let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, if S::HALVES { 1 } else { 0 });
-            for (i, part) in parts.iter_mut().enumerate() {
+        for t in 0..T {
+            let half = if S::HALVES { 1 } else { 0 };
+            let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, half);
+            for i in 0..M {
                 let product = L::float(rest[t][i]);
-                *part = if S::HALVES { L::fma(product, scale, *part) } else { L::mul(product, scale) };
-            }
-        }
-        for (sums, parts) in sums.iter_mut().zip(parts) {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = L::fma(parts[i], L::splat(scales.add(i)), *sum);
+                let part = if S::HALVES { L::fma(product, scale, parts[t][i]) } else { L::mul(product, scale) };
+                sums[t][i] = L::fma(part, L::splat(scales.wrapping_add(i)), sums[t][i]);
             }
         }
     }
@@ -195,12 +197,12 @@ unsafe fn subtract_mins<L: Lanes, S: Scales, const M: usize, const T: usize>(
 ) {
     for half in 0..if S::HALVES { 2 } else { 1 } {
         let place = if S::HALVES { 2 + half } else { 1 };
-        for (tile, sums) in tiles.iter().zip(sums.iter_mut()) {
+        for t in 0..T {
             // SAFETY: as for `pass`.
             unsafe {
-                let min = S::min::<L>(tile.group, tile.head, block, half);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = L::fnma(min, L::splat(scales.add(place * M + i)), *sum);
+                let min = S::min::<L>(tiles[t].group, tiles[t].head, block, half);
+                for i in 0..M {
+                    sums[t][i] = L::fnma(min, L::splat(scales.wrapping_add(place * M + i)), sums[t][i]);
                 }
             }
         }
@@ -218,8 +220,8 @@ unsafe fn integers<L: Lanes, C: Codes, const M: usize, const T: usize, const FIR
     // SAFETY: as for `pass`.
     unsafe {
         let mut begin = [start::<L, C>(starts); M];
-        for (i, begin) in begin.iter_mut().enumerate().skip(1) {
-            *begin = start::<L, C>(starts.add(i));
+        for i in 1..M {
+            begin[i] = start::<L, C>(starts.wrapping_add(i));
         }
         let mut sums = [begin; T];
         if FIRST {
@@ -248,14 +250,14 @@ unsafe fn step<L: Lanes, C: Codes, const M: usize, const T: usize, const V: usiz
 ) {
     // SAFETY: as for `pass`.
     unsafe {
-        let mut weights = [C::load::<L, V>(tiles[0].group.add(at)); T];
-        for (t, weights) in weights.iter_mut().enumerate().skip(1) {
-            *weights = C::load::<L, V>(tiles[t].group.add(at));
+        let mut weights = [C::load::<L, V>(tiles[0].group.wrapping_add(at)); T];
+        for t in 1..T {
+            weights[t] = C::load::<L, V>(tiles[t].group.wrapping_add(at));
         }
         for i in 0..M {
-            let activations = L::four(codes.add((V * M + i) * 4));
-            for (sums, weights) in sums.iter_mut().zip(weights) {
-                sums[i] = dot::<L, C>(sums[i], weights, activations);
+            let activations = L::four(codes.wrapping_add((V * M + i) * 4));
+            for t in 0..T {
+                sums[t][i] = dot::<L, C>(sums[t][i], weights[t], activations);
             }
         }
     }

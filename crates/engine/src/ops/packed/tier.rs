@@ -84,6 +84,7 @@ impl TileRun {
     /// # Safety
     /// The tiles and the rows are of this run, nobody else uses them now, and `L` fits the CPU.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     pub(super) unsafe fn begin<L: Lanes, const M: usize, const T: usize>(
         &self,
         tile: usize,
@@ -96,10 +97,11 @@ impl TileRun {
             if first {
                 return sums;
             }
-            for (t, sums) in sums.iter_mut().enumerate() {
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    let (at, lanes) = self.place(tile + t, row + i);
-                    *sum = L::load_some(at, lanes);
+            for t in 0..T {
+                let (mut at, lanes) = self.place(tile, t, row);
+                for i in 0..M {
+                    sums[t][i] = L::load_some(at, lanes);
+                    at = at.wrapping_add(self.outputs);
                 }
             }
             sums
@@ -110,37 +112,39 @@ impl TileRun {
     /// # Safety
     /// As for [`TileRun::begin`].
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     pub(super) unsafe fn end<L: Lanes, const M: usize, const T: usize>(
         &self,
         tile: usize,
         row: usize,
         sums: [[L::F; M]; T],
     ) {
-        for (t, sums) in sums.into_iter().enumerate() {
-            for (i, sums) in sums.into_iter().enumerate() {
+        for t in 0..T {
+            let (mut at, lanes) = self.place(tile, t, row);
+            for i in 0..M {
                 // SAFETY: as in `begin`.
-                unsafe {
-                    let (at, lanes) = self.place(tile + t, row + i);
-                    L::store_some(at, lanes, sums);
-                }
+                unsafe { L::store_some(at, lanes, sums[t][i]) };
+                at = at.wrapping_add(self.outputs);
             }
         }
     }
 
-    /// Where the outputs of a tile and a row lie, and how many there are.
+    /// Where the outputs of tile `tile + t` and row `row` lie, and how many there are.
     #[inline(always)]
-    unsafe fn place(&self, tile: usize, row: usize) -> (*mut f32, usize) {
-        let lanes = LANES.min(self.outputs - tile * LANES);
-        // SAFETY: the caller vouches for tile and row.
-        (unsafe { self.output.add(row * self.outputs + tile * LANES) }, lanes)
+    fn place(&self, tile: usize, t: usize, row: usize) -> (*mut f32, usize) {
+        let column = tile.wrapping_add(t).wrapping_mul(LANES);
+        let lanes = LANES.min(self.outputs.wrapping_sub(column));
+        (self.output.wrapping_add(row.wrapping_mul(self.outputs).wrapping_add(column)), lanes)
     }
 }
 
 /// The functions for one type of weights on one tier.
 #[derive(Clone, Copy)]
 pub(super) struct Kernels {
-    /// Rows of the activations' blocks; see [`super::activation::row_blocks`].
+    /// Rows of the blocks of integers; see [`super::activation::row_block`].
     pub(super) rows_max: usize,
+    /// Rows of the blocks of floats.
+    pub(super) float_rows_max: usize,
     /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
     pub(super) tiles: unsafe fn(&TileRun),
     /// Makes row blocks into integers. Unsafe as [`Rows::quantize`] is.
@@ -211,7 +215,8 @@ macro_rules! tier {
                     GgmlType::BF16 => floats::<float::Brains>,
                     _ => floats::<float::Singles>,
                 });
-                Kernels { rows_max: <$lanes>::ROWS_MAX, tiles, quantize, interleave }
+                let (rows_max, float_rows_max) = (<$lanes>::ROWS_MAX, <$lanes>::FLOAT_ROWS_MAX);
+                Kernels { rows_max, float_rows_max, tiles, quantize, interleave }
             }
         }
     };

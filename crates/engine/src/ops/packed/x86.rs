@@ -6,6 +6,14 @@ use std::arch::x86_64::*;
 
 use super::lanes::Lanes;
 
+/// The four bytes at `at`, in the lowest quarter. (In a debug build, plain reads of a pointer bring checks with them
+/// that make kernels many times as long.)
+#[inline(always)]
+unsafe fn load_four(at: *const u8) -> __m128i {
+    // SAFETY: the caller vouches for four bytes and the CPU; this load asks for no alignment.
+    unsafe { _mm_castps_si128(_mm_load_ss(at.cast())) }
+}
+
 /// AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy)]
 pub(super) struct Avx512;
@@ -18,6 +26,7 @@ impl Lanes for Avx512 {
     type B = __m512i;
     type A = __m512i;
     const ROWS_MAX: usize = 4;
+    const FLOAT_ROWS_MAX: usize = 4;
     const WIDE: bool = true;
 
     #[inline(always)]
@@ -26,7 +35,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn splat(at: *const f32) -> Self::F {
-        unsafe { _mm512_set1_ps(at.read_unaligned()) }
+        unsafe { _mm512_broadcastss_ps(_mm_load_ss(at)) }
     }
     #[inline(always)]
     unsafe fn constant(value: f32) -> Self::F {
@@ -34,7 +43,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self::F {
-        unsafe { _mm512_loadu_ps(at) }
+        unsafe { _mm512_load_ps(at) }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, value: Self::F) {
@@ -62,12 +71,12 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_f16(at: *const u8) -> Self::F {
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(at.cast())) }
+        unsafe { _mm512_cvtph_ps(_mm256_load_si256(at.cast())) }
     }
     #[inline(always)]
     unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
         unsafe {
-            let pairs = _mm512_loadu_si512(at.cast());
+            let pairs = _mm512_load_si512(at.cast());
             let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
             (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
         }
@@ -75,7 +84,7 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F {
         unsafe {
-            let wide = _mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()));
+            let wide = _mm512_cvtepu8_epi32(_mm_load_si128(at.cast()));
             let shifted = if shift == 0 { wide } else { _mm512_srl_epi32(wide, _mm_cvtsi32_si128(shift as i32)) };
             let cut = if shift + width >= 8 {
                 shifted
@@ -87,7 +96,7 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_i8(at: *const u8) -> Self::F {
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))) }
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(at.cast()))) }
     }
     #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
@@ -96,7 +105,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn bytes(at: *const u8) -> Self::B {
-        unsafe { _mm512_loadu_si512(at.cast()) }
+        unsafe { _mm512_load_si512(at.cast()) }
     }
     #[inline(always)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
@@ -117,7 +126,7 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
         unsafe {
-            let mask = mask.cast::<u64>().read_unaligned();
+            let mask = _mm_cvtsi128_si64(_mm_castpd_si128(_mm_load_sd(mask.cast()))) as u64;
             // Adding is setting here, since the bit is clear, and unlike `or` it takes a mask of bytes.
             _mm512_mask_add_epi8(bytes, mask, bytes, _mm512_set1_epi8(value as i8))
         }
@@ -125,11 +134,11 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn start<const CENTRED: bool>(start: *const i32) -> Self::I {
-        unsafe { if CENTRED { _mm512_set1_epi32(start.read_unaligned()) } else { _mm512_setzero_si512() } }
+        unsafe { if CENTRED { _mm512_broadcastd_epi32(load_four(start.cast())) } else { _mm512_setzero_si512() } }
     }
     #[inline(always)]
     unsafe fn four(at: *const i8) -> Self::A {
-        unsafe { _mm512_set1_epi32(at.cast::<i32>().read_unaligned()) }
+        unsafe { _mm512_broadcastd_epi32(load_four(at.cast())) }
     }
     #[inline(always)]
     unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
@@ -141,7 +150,7 @@ impl Lanes for Avx512 {
         unsafe {
             let magnitude = _mm512_set1_epi32(0x7fff_ffff);
             let left = _mm512_and_si512(_mm512_loadu_si512(values.as_ptr().cast()), magnitude);
-            let right = _mm512_and_si512(_mm512_loadu_si512(values.as_ptr().add(16).cast()), magnitude);
+            let right = _mm512_and_si512(_mm512_loadu_si512(values.as_ptr().wrapping_add(16).cast()), magnitude);
             f32::from_bits(_mm512_reduce_max_epi32(_mm512_max_epi32(left, right)) as u32)
         }
     }
@@ -150,10 +159,10 @@ impl Lanes for Avx512 {
         unsafe {
             let scale = _mm512_set1_ps(scale);
             let left = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values.as_ptr()), scale));
-            let right = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values.as_ptr().add(16)), scale));
+            let right = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values.as_ptr().wrapping_add(16)), scale));
             let (left, right) = (_mm512_cvtepi32_epi8(left), _mm512_cvtepi32_epi8(right));
             _mm_storeu_si128(to.as_mut_ptr().cast(), left);
-            _mm_storeu_si128(to.as_mut_ptr().add(16).cast(), right);
+            _mm_storeu_si128(to.as_mut_ptr().wrapping_add(16).cast(), right);
             let (zero, ones) = (_mm_setzero_si128(), _mm_set1_epi8(1));
             let fours = _mm_hadd_epi32(_mm_dpbusd_epi32(zero, ones, left), _mm_dpbusd_epi32(zero, ones, right));
             let sums = _mm_cvtsi128_si64(_mm_hadd_epi32(fours, fours));
@@ -185,6 +194,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type B = [__m256i; 2];
     type A = __m256i;
     const ROWS_MAX: usize = 2;
+    const FLOAT_ROWS_MAX: usize = 4;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -193,7 +203,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     unsafe fn splat(at: *const f32) -> Self::F {
-        unsafe { [_mm256_set1_ps(at.read_unaligned()); 2] }
+        unsafe { [_mm256_broadcastss_ps(_mm_load_ss(at)); 2] }
     }
     #[inline(always)]
     unsafe fn constant(value: f32) -> Self::F {
@@ -201,13 +211,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     }
     #[inline(always)]
     unsafe fn load(at: *const f32) -> Self::F {
-        unsafe { [_mm256_loadu_ps(at), _mm256_loadu_ps(at.add(8))] }
+        unsafe { [_mm256_load_ps(at), _mm256_load_ps(at.wrapping_add(8))] }
     }
     #[inline(always)]
     unsafe fn store(at: *mut f32, value: Self::F) {
         unsafe {
             _mm256_storeu_ps(at, value[0]);
-            _mm256_storeu_ps(at.add(8), value[1]);
+            _mm256_storeu_ps(at.wrapping_add(8), value[1]);
         }
     }
     #[inline(always)]
@@ -225,7 +235,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn load_f16(at: *const u8) -> Self::F {
         unsafe {
-            let (low, high) = (_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast()));
+            let (low, high) = (_mm_load_si128(at.cast()), _mm_load_si128(at.wrapping_add(16).cast()));
             [_mm256_cvtph_ps(low), _mm256_cvtph_ps(high)]
         }
     }
@@ -242,7 +252,8 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F {
         unsafe {
-            let bytes = [_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(8).cast())];
+            let low = _mm_load_si128(at.cast());
+            let bytes = [low, _mm_srli_si128::<8>(low)];
             let wide = halves!(_mm256_cvtepu8_epi32(bytes));
             let shift = [_mm_cvtsi32_si128(shift as i32); 2];
             let shifted = halves!(_mm256_srl_epi32(wide, shift));
@@ -254,7 +265,8 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn load_i8(at: *const u8) -> Self::F {
         unsafe {
-            let bytes = [_mm_loadl_epi64(at.cast()), _mm_loadl_epi64(at.add(8).cast())];
+            let low = _mm_load_si128(at.cast());
+            let bytes = [low, _mm_srli_si128::<8>(low)];
             let wide = halves!(_mm256_cvtepi8_epi32(bytes));
             halves!(_mm256_cvtepi32_ps(wide))
         }
@@ -266,7 +278,7 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
 
     #[inline(always)]
     unsafe fn bytes(at: *const u8) -> Self::B {
-        unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast())] }
+        unsafe { [_mm256_load_si256(at.cast()), _mm256_load_si256(at.wrapping_add(32).cast())] }
     }
     #[inline(always)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
@@ -290,8 +302,8 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
         unsafe {
-            let mask = mask.cast::<[i32; 2]>().read_unaligned();
-            let mask = halves!(_mm256_set1_epi32(mask));
+            let mask = [load_four(mask), load_four(mask.wrapping_add(4))];
+            let mask = halves!(_mm256_broadcastd_epi32(mask));
             // Byte i of the register gets the mask's byte i / 8, and looks at its bit i % 8.
             let ones = 0x0101_0101_0101_0101;
             let spread = [_mm256_setr_epi64x(0, ones, 2 * ones, 3 * ones); 2];
@@ -308,12 +320,16 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn start<const CENTRED: bool>(start: *const i32) -> Self::I {
         unsafe {
-            if CENTRED && VNNI { [_mm256_set1_epi32(start.read_unaligned()); 2] } else { [_mm256_setzero_si256(); 2] }
+            if CENTRED && VNNI {
+                [_mm256_broadcastd_epi32(load_four(start.cast())); 2]
+            } else {
+                [_mm256_setzero_si256(); 2]
+            }
         }
     }
     #[inline(always)]
     unsafe fn four(at: *const i8) -> Self::A {
-        unsafe { _mm256_set1_epi32(at.cast::<i32>().read_unaligned()) }
+        unsafe { _mm256_broadcastd_epi32(load_four(at.cast())) }
     }
     #[inline(always)]
     unsafe fn dot<const CENTRED: bool>(sum: Self::I, codes: Self::B, activations: Self::A) -> Self::I {
@@ -360,13 +376,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
             let scale = _mm256_set1_ps(scale);
             let mut sums = [0; 2];
             for (half, sum) in sums.iter_mut().enumerate() {
-                let from = values.as_ptr().add(16 * half);
+                let from = values.as_ptr().wrapping_add(16 * half);
                 let left = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from), scale));
-                let right = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from.add(8)), scale));
+                let right = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(from.wrapping_add(8)), scale));
                 // Packing works within the two halves of a register, so the middle quarters change places after it.
                 let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(left, right));
                 let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-                _mm_storeu_si128(to.as_mut_ptr().add(16 * half).cast(), bytes);
+                _mm_storeu_si128(to.as_mut_ptr().wrapping_add(16 * half).cast(), bytes);
                 let pairs = _mm256_madd_epi16(words, _mm256_set1_epi16(1));
                 let four = _mm_add_epi32(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256::<1>(pairs));
                 let two = _mm_hadd_epi32(four, four);
