@@ -49,10 +49,10 @@ pub(super) struct Floats {
 pub(super) struct Integers {
     /// `[row block][column / 4][row][column % 4]`.
     pub(super) codes: *mut i8,
-    /// `[row block][block][4][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
+    /// `[row block][4][block][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
     /// first half and of its second.
     pub(super) scales: *mut f32,
-    /// `[row block][block][3][row]`: -128 times the sum of the integers, of the whole block and of the two halves.
+    /// `[row block][3][block][row]`: -128 times the sum of the integers, of the whole block and of the two halves.
     pub(super) starts: *mut i32,
     /// Blocks of a row.
     pub(super) blocks: usize,
@@ -124,13 +124,13 @@ impl Rows<'_> {
                         let at = first * to.blocks + block * rows;
                         let codes = to.codes.wrapping_add(at * BLOCK + i * 4);
                         let (scale, sums) = quantize_block::<L>(values, codes, rows);
-                        let scales = to.scales.wrapping_add(at * SCALES + i);
-                        let starts = to.starts.wrapping_add(at * STARTS + i);
+                        let scales = to.scales.wrapping_add(first * to.blocks * SCALES + block * rows + i);
+                        let starts = to.starts.wrapping_add(first * to.blocks * STARTS + block * rows + i);
                         scales.write(scale);
                         let sums = [sums[0].wrapping_add(sums[1]), sums[0], sums[1]];
-                        for (place, sum) in sums.into_iter().enumerate() {
-                            scales.wrapping_add((1 + place) * rows).write(scale * sum as f32);
-                            starts.wrapping_add(place * rows).write(sum.wrapping_mul(-128));
+                        for (kind, sum) in sums.into_iter().enumerate() {
+                            scales.wrapping_add((1 + kind) * to.blocks * rows).write(scale * sum as f32);
+                            starts.wrapping_add(kind * to.blocks * rows).write(sum.wrapping_mul(-128));
                         }
                     }
                 }
