@@ -20,6 +20,14 @@ pub(super) fn row_block_count(rows: usize, rows_max: usize) -> usize {
     rows / rows_max + (rows % rows_max).count_ones() as usize
 }
 
+/// Row blocks that are taken through several tiles before the next ones are: as many as leave the second cache room for
+/// the tiles. `row_bytes` is what a row takes.
+#[inline(always)]
+pub(super) fn row_blocks_at_once(row_bytes: usize, rows_max: usize) -> usize {
+    const AT_ONCE_BYTES: usize = 384 << 10;
+    (AT_ONCE_BYTES / (row_bytes * rows_max)).max(1)
+}
+
 /// Block `index` of them: its first row and its number of rows.
 #[inline(always)]
 pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, usize) {

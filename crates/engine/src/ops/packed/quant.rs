@@ -6,7 +6,9 @@
 //! and checks of every address would stay what they are in a debug build, and make it a hundred times as slow.
 #![allow(clippy::needless_range_loop)]
 
-use super::activation::{SCALES, STARTS, row_block, row_block_count};
+use std::ops::Range;
+
+use super::activation::{SCALES, STARTS, row_block, row_block_count, row_blocks_at_once};
 use super::formats::{BLOCK, Codes, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
@@ -31,34 +33,45 @@ pub(super) const fn group_bytes<C: Codes, S: Scales>() -> usize {
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: Scales>(run: &TileRun) {
-    let mut tile = run.tiles.start;
-    while tile < run.tiles.end {
-        // SAFETY: as promised by the caller.
-        unsafe {
-            if L::WIDE && run.tiles.end - tile >= 3 {
-                some_tiles::<L, C, S, 3>(run, tile);
-                tile += 3;
-            } else {
-                some_tiles::<L, C, S, 1>(run, tile);
-                tile += 1;
+    let row_blocks = row_block_count(run.rows, L::ROWS_MAX);
+    let step = row_blocks_at_once(run.integers.blocks * BLOCK, L::ROWS_MAX);
+    let mut begin = 0;
+    while begin < row_blocks {
+        let rows = begin..row_blocks.min(begin + step);
+        let mut tile = run.tiles.start;
+        while tile < run.tiles.end {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                if L::WIDE && run.tiles.end - tile >= 3 {
+                    some_tiles::<L, C, S, 3>(run, tile, rows.clone());
+                    tile += 3;
+                } else {
+                    some_tiles::<L, C, S, 1>(run, tile, rows.clone());
+                    tile += 1;
+                }
             }
         }
+        begin = rows.end;
     }
 }
 
-/// `T` tiles from `tile` on, for all rows. Many rows take the columns part by part: the weights of a part stay in the
-/// nearest cache while all rows pass, and the sums wait in the output.
+/// `T` tiles from `tile` on, for some row blocks. Many rows take the columns part by part: the weights of a part stay in
+/// the nearest cache while all rows pass, and the sums wait in the output.
 #[inline(always)]
-unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRun, tile: usize) {
+unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(
+    run: &TileRun,
+    tile: usize,
+    row_blocks: Range<usize>,
+) {
     let all = run.integers.blocks;
     let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
     for first in (0..all).step_by(step) {
         let blocks = step.min(all - first);
-        for index in 0..row_block_count(run.rows, L::ROWS_MAX) {
+        for index in row_blocks.clone() {
             let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
             let ahead = if run.rows <= L::ROWS_MAX {
                 PREFETCH_BYTES
-            } else if row + rows < run.rows {
+            } else if index + 1 < row_blocks.end {
                 0
             } else if first + blocks < all {
                 blocks / S::BLOCKS * group_bytes::<C, S>()
