@@ -50,7 +50,7 @@ fn rows_come_back_as_the_format_defines_them() {
 fn products_are_close_to_the_exact_ones() {
     let pool = Pool::new(2).unwrap();
     for ty in TYPES {
-        for (n, k) in [(37, awkward_k(ty)), (64, 512), (5, 2 * awkward_k(ty))] {
+        for (n, k) in [(37, awkward_k(ty)), (64, 512), (5, 2 * awkward_k(ty)), (1, 256), (50, 2560)] {
             let m = 11;
             let (matrix, bytes) = packed(ty, n, k, 2, Tier::detect(), &pool);
             let mut exact_weights = vec![0.0; n * k];
@@ -100,6 +100,25 @@ fn a_row_is_the_same_alone_and_in_company() {
                         assert!(same, "{ty:?} on {tier:?}, rows {first} to {}, {threads} threads", first + m);
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn long_rows_taken_part_by_part_are_the_same_too() {
+    let (alone_pool, pool) = (Pool::new(1).unwrap(), Pool::new(3).unwrap());
+    for ty in TYPES {
+        let (m, n, k) = (70, 16 * 3 + 5, if is_float(ty) { 5001 } else { 32 * 8 * 33 });
+        let input = Random::new(16).normals(m * k);
+        for tier in tiers() {
+            let (matrix, _) = packed(ty, n, k, 17, tier, &pool);
+            let mut together = vec![f32::NAN; m * n];
+            matrix.matmul(&input, m, &mut together, &pool).unwrap();
+            let mut alone = vec![f32::NAN; n];
+            for row in [0, 1, 31, 43, 44, 63, 64, 67, 68, 69] {
+                matrix.matmul(&input[row * k..][..k], 1, &mut alone, &alone_pool).unwrap();
+                assert!(bits(&alone) == bits(&together[row * n..][..n]), "{ty:?} on {tier:?}, row {row}");
             }
         }
     }

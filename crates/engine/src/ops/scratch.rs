@@ -30,8 +30,10 @@ impl Memory {
         let offset = if spare > 0 { map.as_ptr().align_offset(HUGE_BYTES) } else { 0 };
         #[cfg(target_os = "linux")]
         if spare > 0 {
-            // Advice only: without huge pages everything works as before, a little slower.
-            let _ = map.advise(memmap2::Advice::HugePage);
+            // Whole huge pages only: one more for the rest would cost up to two megabytes for every tensor. Advice: if
+            // the system has none, everything works as before, a little slower.
+            let huge = len / HUGE_BYTES * HUGE_BYTES;
+            let _ = map.advise_range(memmap2::Advice::HugePage, offset, huge);
         }
         Ok(Self { map, offset, len })
     }

@@ -20,6 +20,14 @@ pub(super) fn row_block_count(rows: usize, rows_max: usize) -> usize {
     rows / rows_max + (rows % rows_max).count_ones() as usize
 }
 
+/// Row blocks that are taken through several tiles before the next ones are: as many as leave the second cache room for
+/// the tiles. `row_bytes` is what a row takes.
+#[inline(always)]
+pub(super) fn row_blocks_at_once(row_bytes: usize, rows_max: usize) -> usize {
+    const AT_ONCE_BYTES: usize = 384 << 10;
+    (AT_ONCE_BYTES / (row_bytes * rows_max)).max(1)
+}
+
 /// Block `index` of them: its first row and its number of rows.
 #[inline(always)]
 pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, usize) {
@@ -49,10 +57,10 @@ pub(super) struct Floats {
 pub(super) struct Integers {
     /// `[row block][column / 4][row][column % 4]`.
     pub(super) codes: *mut i8,
-    /// `[row block][block][4][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
+    /// `[row block][4][block][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
     /// first half and of its second.
     pub(super) scales: *mut f32,
-    /// `[row block][block][3][row]`: -128 times the sum of the integers, of the whole block and of the two halves.
+    /// `[row block][3][block][row]`: -128 times the sum of the integers, of the whole block and of the two halves.
     pub(super) starts: *mut i32,
     /// Blocks of a row.
     pub(super) blocks: usize,
@@ -124,13 +132,13 @@ impl Rows<'_> {
                         let at = first * to.blocks + block * rows;
                         let codes = to.codes.wrapping_add(at * BLOCK + i * 4);
                         let (scale, sums) = quantize_block::<L>(values, codes, rows);
-                        let scales = to.scales.wrapping_add(at * SCALES + i);
-                        let starts = to.starts.wrapping_add(at * STARTS + i);
+                        let scales = to.scales.wrapping_add(first * to.blocks * SCALES + block * rows + i);
+                        let starts = to.starts.wrapping_add(first * to.blocks * STARTS + block * rows + i);
                         scales.write(scale);
                         let sums = [sums[0].wrapping_add(sums[1]), sums[0], sums[1]];
-                        for (place, sum) in sums.into_iter().enumerate() {
-                            scales.wrapping_add((1 + place) * rows).write(scale * sum as f32);
-                            starts.wrapping_add(place * rows).write(sum.wrapping_mul(-128));
+                        for (kind, sum) in sums.into_iter().enumerate() {
+                            scales.wrapping_add((1 + kind) * to.blocks * rows).write(scale * sum as f32);
+                            starts.wrapping_add(kind * to.blocks * rows).write(sum.wrapping_mul(-128));
                         }
                     }
                 }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::activation::{row_block, row_block_count};
+use super::activation::{row_block, row_block_count, row_blocks_at_once};
 use super::lanes::{LANES, Lanes};
 use super::tier::TileRun;
 use crate::ops::ggml::GgmlType;
@@ -88,38 +88,45 @@ pub(super) fn value(ty: GgmlType, tile: &[u8], offset: usize) -> f32 {
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
-    let mut tile = run.tiles.start;
-    while tile < run.tiles.end {
-        let left = run.tiles.end - tile;
-        // SAFETY: as promised by the caller.
-        unsafe {
-            if L::WIDE && left >= 4 {
-                some_tiles::<L, P, 4>(run, tile);
-                tile += 4;
-            } else if left >= 2 {
-                some_tiles::<L, P, 2>(run, tile);
-                tile += 2;
-            } else {
-                some_tiles::<L, P, 1>(run, tile);
-                tile += 1;
+    let row_blocks = row_block_count(run.rows, L::FLOAT_ROWS_MAX);
+    let step = row_blocks_at_once(4 * run.floats.columns, L::FLOAT_ROWS_MAX);
+    let mut begin = 0;
+    while begin < row_blocks {
+        let rows = begin..row_blocks.min(begin + step);
+        let mut tile = run.tiles.start;
+        while tile < run.tiles.end {
+            let left = run.tiles.end - tile;
+            // SAFETY: as promised by the caller.
+            unsafe {
+                if L::WIDE && left >= 4 {
+                    some_tiles::<L, P, 4>(run, tile, rows.clone());
+                    tile += 4;
+                } else if left >= 2 {
+                    some_tiles::<L, P, 2>(run, tile, rows.clone());
+                    tile += 2;
+                } else {
+                    some_tiles::<L, P, 1>(run, tile, rows.clone());
+                    tile += 1;
+                }
             }
         }
+        begin = rows.end;
     }
 }
 
-/// `T` tiles from `tile` on, for all rows.
+/// `T` tiles from `tile` on, for some row blocks.
 #[inline(always)]
-unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize) {
+unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize, row_blocks: Range<usize>) {
     let all = run.floats.columns / 2;
     let step = if run.rows <= L::FLOAT_ROWS_MAX { all } else { PART_BYTES / P::BYTES };
     for first in (0..all).step_by(step) {
         let part = first..all.min(first + step);
-        for index in 0..row_block_count(run.rows, L::FLOAT_ROWS_MAX) {
+        for index in row_blocks.clone() {
             let (row, rows) = row_block(index, run.rows, L::FLOAT_ROWS_MAX);
             // As in `quant.rs`: near when memory is waited for, else what comes after this part.
             let ahead = if run.rows <= L::FLOAT_ROWS_MAX {
                 PREFETCH_BYTES
-            } else if row + rows < run.rows {
+            } else if index + 1 < row_blocks.end {
                 0
             } else if part.end < all {
                 part.len() * P::BYTES

@@ -6,7 +6,9 @@
 //! and checks of every address would stay what they are in a debug build, and make it a hundred times as slow.
 #![allow(clippy::needless_range_loop)]
 
-use super::activation::{SCALES, STARTS, row_block, row_block_count};
+use std::ops::Range;
+
+use super::activation::{SCALES, STARTS, row_block, row_block_count, row_blocks_at_once};
 use super::formats::{BLOCK, Codes, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
@@ -31,34 +33,45 @@ pub(super) const fn group_bytes<C: Codes, S: Scales>() -> usize {
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: Scales>(run: &TileRun) {
-    let mut tile = run.tiles.start;
-    while tile < run.tiles.end {
-        // SAFETY: as promised by the caller.
-        unsafe {
-            if L::WIDE && run.tiles.end - tile >= 3 {
-                some_tiles::<L, C, S, 3>(run, tile);
-                tile += 3;
-            } else {
-                some_tiles::<L, C, S, 1>(run, tile);
-                tile += 1;
+    let row_blocks = row_block_count(run.rows, L::ROWS_MAX);
+    let step = row_blocks_at_once(run.integers.blocks * BLOCK, L::ROWS_MAX);
+    let mut begin = 0;
+    while begin < row_blocks {
+        let rows = begin..row_blocks.min(begin + step);
+        let mut tile = run.tiles.start;
+        while tile < run.tiles.end {
+            // SAFETY: as promised by the caller.
+            unsafe {
+                if L::WIDE && run.tiles.end - tile >= 3 {
+                    some_tiles::<L, C, S, 3>(run, tile, rows.clone());
+                    tile += 3;
+                } else {
+                    some_tiles::<L, C, S, 1>(run, tile, rows.clone());
+                    tile += 1;
+                }
             }
         }
+        begin = rows.end;
     }
 }
 
-/// `T` tiles from `tile` on, for all rows. Many rows take the columns part by part: the weights of a part stay in the
-/// nearest cache while all rows pass, and the sums wait in the output.
+/// `T` tiles from `tile` on, for some row blocks. Many rows take the columns part by part: the weights of a part stay in
+/// the nearest cache while all rows pass, and the sums wait in the output.
 #[inline(always)]
-unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(run: &TileRun, tile: usize) {
+unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(
+    run: &TileRun,
+    tile: usize,
+    row_blocks: Range<usize>,
+) {
     let all = run.integers.blocks;
     let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
     for first in (0..all).step_by(step) {
         let blocks = step.min(all - first);
-        for index in 0..row_block_count(run.rows, L::ROWS_MAX) {
+        for index in row_blocks.clone() {
             let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
             let ahead = if run.rows <= L::ROWS_MAX {
                 PREFETCH_BYTES
-            } else if row + rows < run.rows {
+            } else if index + 1 < row_blocks.end {
                 0
             } else if first + blocks < all {
                 blocks / S::BLOCKS * group_bytes::<C, S>()
@@ -107,8 +120,11 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
         let from = run.integers;
         let start = row * from.blocks + part.first * M;
         let mut codes = from.codes.wrapping_add(start * BLOCK).cast_const();
-        let mut scales = from.scales.wrapping_add(start * SCALES).cast_const();
-        let mut starts = from.starts.wrapping_add(start * STARTS).cast_const();
+        let mut beside = Beside {
+            scales: from.scales.wrapping_add(row * from.blocks * SCALES + part.first * M).cast_const(),
+            starts: from.starts.wrapping_add(row * from.blocks * STARTS + part.first * M).cast_const(),
+            stride: from.blocks * M,
+        };
         let tile_bytes = tile_bytes::<C, S>(from.blocks);
         let mut group = run.weights.wrapping_add(tile * tile_bytes + part.first / S::BLOCKS * group_bytes::<C, S>());
         let mut left = part.blocks;
@@ -125,13 +141,13 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
                 if part.ahead > 0 {
                     prefetch::<L, T>(&tiles, part.ahead + S::BYTES + block * C::BYTES, C::BYTES);
                 }
-                add_products::<L, C, S, M, T>(&mut sums, &tiles, block, codes, scales, starts);
+                add_products::<L, C, S, M, T>(&mut sums, &tiles, block, codes, beside);
                 if S::MINS {
-                    subtract_mins::<L, S, M, T>(&mut sums, &tiles, block, scales);
+                    subtract_mins::<L, S, M, T>(&mut sums, &tiles, block, beside);
                 }
                 codes = codes.wrapping_add(BLOCK * M);
-                scales = scales.wrapping_add(SCALES * M);
-                starts = starts.wrapping_add(STARTS * M);
+                beside.scales = beside.scales.wrapping_add(M);
+                beside.starts = beside.starts.wrapping_add(M);
             }
             left -= S::BLOCKS.min(left);
             group = group.wrapping_add(const { group_bytes::<C, S>() });
@@ -147,6 +163,27 @@ struct Tile<L: Lanes> {
     head: [L::F; 2],
 }
 
+/// What lies beside the integers of a block of columns and rows; see [`super::activation::Integers`].
+#[derive(Clone, Copy)]
+struct Beside {
+    scales: *const f32,
+    starts: *const i32,
+    /// From one kind of number to the next.
+    stride: usize,
+}
+
+impl Beside {
+    #[inline(always)]
+    fn scales(self, kind: usize) -> *const f32 {
+        self.scales.wrapping_add(kind.wrapping_mul(self.stride))
+    }
+
+    #[inline(always)]
+    fn starts(self, kind: usize) -> *const i32 {
+        self.starts.wrapping_add(kind.wrapping_mul(self.stride))
+    }
+}
+
 /// Adds a block's integer products, times the weights' scales, times those of the activations.
 #[inline(always)]
 unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
@@ -154,15 +191,14 @@ unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: u
     tiles: &[Tile<L>; T],
     block: usize,
     codes: *const i8,
-    scales: *const f32,
-    starts: *const i32,
+    beside: Beside,
 ) {
     // SAFETY: as for `pass`.
     unsafe {
         let at = S::BYTES + block * C::BYTES;
         let mut parts = [[L::zero(); M]; T];
         if S::HALVES {
-            let first = integers::<L, C, M, T, true, false>(tiles, at, codes, starts.wrapping_add(M));
+            let first = integers::<L, C, M, T, true, false>(tiles, at, codes, beside.starts(1));
             for t in 0..T {
                 let scale = S::scale::<L>(tiles[t].group, tiles[t].head, C::FACTOR, block, 0);
                 for i in 0..M {
@@ -171,9 +207,9 @@ unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: u
             }
         }
         let rest = if S::HALVES {
-            integers::<L, C, M, T, false, true>(tiles, at, codes, starts.wrapping_add(2 * M))
+            integers::<L, C, M, T, false, true>(tiles, at, codes, beside.starts(2))
         } else {
-            integers::<L, C, M, T, true, true>(tiles, at, codes, starts)
+            integers::<L, C, M, T, true, true>(tiles, at, codes, beside.starts(0))
         };
         for t in 0..T {
             let half = if S::HALVES { 1 } else { 0 };
@@ -181,7 +217,7 @@ unsafe fn add_products<L: Lanes, C: Codes, S: Scales, const M: usize, const T: u
             for i in 0..M {
                 let product = L::float(rest[t][i]);
                 let part = if S::HALVES { L::fma(product, scale, parts[t][i]) } else { L::mul(product, scale) };
-                sums[t][i] = L::fma(part, L::splat(scales.wrapping_add(i)), sums[t][i]);
+                sums[t][i] = L::fma(part, L::splat(beside.scales(0).wrapping_add(i)), sums[t][i]);
             }
         }
     }
@@ -193,7 +229,7 @@ unsafe fn subtract_mins<L: Lanes, S: Scales, const M: usize, const T: usize>(
     sums: &mut [[L::F; M]; T],
     tiles: &[Tile<L>; T],
     block: usize,
-    scales: *const f32,
+    beside: Beside,
 ) {
     for half in 0..if S::HALVES { 2 } else { 1 } {
         let place = if S::HALVES { 2 + half } else { 1 };
@@ -202,7 +238,7 @@ unsafe fn subtract_mins<L: Lanes, S: Scales, const M: usize, const T: usize>(
             unsafe {
                 let min = S::min::<L>(tiles[t].group, tiles[t].head, block, half);
                 for i in 0..M {
-                    sums[t][i] = L::fnma(min, L::splat(scales.wrapping_add(place * M + i)), sums[t][i]);
+                    sums[t][i] = L::fnma(min, L::splat(beside.scales(place).wrapping_add(i)), sums[t][i]);
                 }
             }
         }
