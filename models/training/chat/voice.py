@@ -73,7 +73,9 @@ def made_up_word(rng: random.Random) -> str:
     return word + (rng.choice(codas) if rng.random() < 0.6 or len(word) < 3 else "")
 
 
-_SHORT_FORMS = re.compile(r"\b(json|api|cpu|gpu|kv|url|http|ip|lan|sdk|ai|openai|french|german|spanish|italian|latin|chinese)\b")
+_SHORT_FORMS = re.compile(
+    r"\b(json|api|cpu|gpu|kv|url|http|ip|lan|sdk|ai|openai|french|german|spanish|italian|latin|chinese)\b"
+)
 
 
 def _written_out(match: re.Match) -> str:
