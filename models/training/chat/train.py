@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the GGUF")
     parser.add_argument("--work", type=Path, default=Path("target/starter-chat"), help="folder for checkpoints")
-    parser.add_argument("--tokens", type=float, default=25e6, help="tokens to train on (padding included)")
+    parser.add_argument("--tokens", type=float, default=27e6, help="tokens to train on (padding included)")
     parser.add_argument("--minutes", type=float, help="plan the schedule by minutes of training instead of tokens")
     parser.add_argument("--batch-tokens", type=int, default=6144, help="of all processes together")
     parser.add_argument("--lr", type=float, default=4e-3)
