@@ -14,7 +14,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use super::pool::Pool;
-use super::tensor::{disjoint, values};
+use super::shared::Shared;
+use super::tensor::values;
 use super::tier::{exp, multiply_add, tiers};
 use crate::config::BLOCK_TOKENS;
 use crate::error::Result;
@@ -284,15 +285,16 @@ pub fn attend(
         }
     }
     let mut output = vec![0f32; rows * columns];
-    let parts = disjoint(&mut output, group_columns);
+    let parts = Shared::new(&mut output);
     pool.run(pieces.len(), |range| {
         for piece in &pieces[range] {
             let span = &spans[piece.span];
             let result = attend_piece(&query, cache, shape, span, *piece);
             for (row, result) in result.chunks_exact(group_columns).enumerate() {
                 let part = (span.first_row + piece.first + row) * shape.kv_heads + piece.kv_head;
-                // SAFETY: a part is one row's share of one key-value head, and pieces share neither.
-                unsafe { parts.piece(part) }.copy_from_slice(result);
+                // SAFETY: the output outlives the call; a part is one row's share of one key-value head, and pieces
+                // share neither.
+                unsafe { parts.slice(part * group_columns, group_columns) }.copy_from_slice(result);
             }
         }
     })?;

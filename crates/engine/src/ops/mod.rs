@@ -8,5 +8,6 @@ pub mod packed;
 pub mod pool;
 pub mod rows;
 mod scratch;
+mod shared;
 pub mod tensor;
 mod tier;

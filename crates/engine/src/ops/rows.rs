@@ -7,7 +7,8 @@
 use candle_core::{Device, Tensor};
 
 use super::pool::Pool;
-use super::tensor::{disjoint, values};
+use super::shared::Shared;
+use super::tensor::values;
 use super::tier::{exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
@@ -85,12 +86,12 @@ fn for_rows(
     if rows <= ROWS_PER_PIECE {
         work(0..rows, &mut output);
     } else {
-        let pieces = disjoint(&mut output, ROWS_PER_PIECE * columns);
-        pool.run(pieces.len(), |range| {
+        let shared = Shared::new(&mut output);
+        pool.run(rows.div_ceil(ROWS_PER_PIECE), |range| {
             for piece in range {
-                let first = piece * ROWS_PER_PIECE;
-                // SAFETY: the pool hands out every piece once.
-                work(first..rows.min(first + ROWS_PER_PIECE), unsafe { pieces.piece(piece) });
+                let (first, last) = (piece * ROWS_PER_PIECE, rows.min((piece + 1) * ROWS_PER_PIECE));
+                // SAFETY: the output outlives the call, and the pool hands out every piece once.
+                work(first..last, unsafe { shared.slice(first * columns, (last - first) * columns) });
             }
         })?;
     }

@@ -4,11 +4,11 @@
 
 use super::formats::{BLOCK, CodeBlock, Codes, Scales, Visitor, visit};
 use super::lanes::{LANES, Portable};
-use super::product::Shared;
 use super::quant::{group_bytes, tile_bytes};
 use super::{GgmlType, Memory, Pool, float};
 use crate::error::{Error, Result};
 use crate::ops::ggml::{Block, dequantize};
+use crate::ops::shared::Shared;
 
 /// Bytes of a tile, and the tiles.
 pub(super) fn pack(ty: GgmlType, n: usize, k: usize, bytes: &[u8], pool: &Pool) -> Result<(usize, Memory)> {

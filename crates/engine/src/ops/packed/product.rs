@@ -10,38 +10,12 @@ use super::{GgmlType, Packed};
 use crate::error::{Error, Result};
 use crate::ops::pool::Pool;
 use crate::ops::scratch::Scratch;
+use crate::ops::shared::Shared;
 
 /// From this many numbers on, rows are prepared by all threads.
 const PREPARE_PARALLEL: usize = 1 << 14;
 /// Bytes of weights that are worth a trip to the pool's counter, which takes a good part of a microsecond.
 const CHUNK_WORK: usize = 96 << 10;
-
-/// A slice that threads write in parts that do not overlap.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<T> {
-    at: *mut T,
-    len: usize,
-}
-
-// SAFETY: it is a `&mut [T]` in parts; whoever takes a part promises that it is theirs alone.
-unsafe impl<T: Send> Sync for Shared<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Send for Shared<T> {}
-
-impl<T> Shared<T> {
-    pub(super) fn new(slice: &mut [T]) -> Self {
-        Self { at: slice.as_mut_ptr(), len: slice.len() }
-    }
-
-    /// # Safety
-    /// The slice still lives and nobody else uses this part of it.
-    #[allow(clippy::mut_from_ref)]
-    pub(super) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(start <= self.len && len <= self.len - start, "a part lies outside of its slice");
-        // SAFETY: it lies within the slice, and is the caller's alone by their promise.
-        unsafe { std::slice::from_raw_parts_mut(self.at.add(start), len) }
-    }
-}
 
 /// The input in the forms that the matrices need.
 #[derive(Clone, Copy)]
@@ -157,7 +131,7 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
                     rows: m,
                     floats: prepared.floats,
                     integers: prepared.integers,
-                    output: part.output.at,
+                    output: part.output.as_mut_ptr(),
                 };
                 // SAFETY: `check` compared the lengths, `prepare` filled the buffers, a tile is in one range only, so
                 // that nobody else writes its outputs, and a matrix holds a tier only if the CPU has it.
