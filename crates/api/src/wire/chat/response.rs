@@ -5,6 +5,7 @@
 use engine::{FinishReason, TokenLogprobs};
 use serde::Serialize;
 
+use crate::wire::envelope::Envelope;
 use crate::wire::identifier;
 use crate::wire::logprobs::{ChatLogprob, chat_logprobs};
 use crate::wire::usage::{Usage, finish_reason};
@@ -25,19 +26,11 @@ impl Header {
 }
 
 /// An answer in one piece.
-#[derive(Debug, Serialize)]
-pub struct Completion {
-    id: String,
-    object: &'static str,
-    created: u64,
-    model: String,
-    system_fingerprint: &'static str,
-    choices: Vec<Choice>,
-    usage: Usage,
-}
+pub type Completion = Envelope<String, Choice>;
 
+/// One answer.
 #[derive(Debug, Serialize)]
-struct Choice {
+pub struct Choice {
     index: u32,
     message: AssistantMessage,
     logprobs: Option<Logprobs>,
@@ -121,34 +114,18 @@ impl Collector {
             logprobs: wants_logprobs.then_some(Logprobs { content: gathered.logprobs, refusal: None }),
             finish_reason: gathered.finish_reason,
         };
-        Completion {
-            id: self.header.id,
-            object: "chat.completion",
-            created: self.header.created,
-            model: self.header.model,
-            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
-            choices: self.choices.into_iter().enumerate().map(choice).collect(),
-            usage: self.usage,
-        }
+        let choices = self.choices.into_iter().enumerate().map(choice).collect();
+        let Header { id, created, model, .. } = self.header;
+        Completion::new(id, "chat.completion", created, model, choices).with_usage(Some(self.usage))
     }
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Serialize)]
-pub struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    system_fingerprint: &'static str,
-    choices: Vec<ChunkChoice<'a>>,
-    /// Absent unless usage was asked for; then null in every chunk but the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
-}
+pub type Chunk<'a> = Envelope<&'a str, ChunkChoice<'a>>;
 
+/// A piece of one answer.
 #[derive(Debug, Serialize)]
-struct ChunkChoice<'a> {
+pub struct ChunkChoice<'a> {
     index: u32,
     delta: Delta<'a>,
     logprobs: Option<Logprobs>,
@@ -180,15 +157,9 @@ impl Chunks {
     }
 
     fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
-        Chunk {
-            id: &self.header.id,
-            object: "chat.completion.chunk",
-            created: self.header.created,
-            model: &self.header.model,
-            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
-            choices,
-            usage: self.include_usage.then_some(None),
-        }
+        let Header { id, created, model, .. } = &self.header;
+        let chunk = Chunk::new(id, "chat.completion.chunk", *created, model, choices);
+        if self.include_usage { chunk.with_usage(None) } else { chunk }
     }
 
     fn delta<'a>(&'a self, index: u32, delta: Delta<'a>, logprobs: &[TokenLogprobs]) -> Chunk<'a> {
@@ -221,7 +192,7 @@ impl Chunks {
 
     /// The last chunk, if it was asked for.
     pub fn usage(&self) -> Option<Chunk<'_>> {
-        self.include_usage.then(|| Chunk { usage: Some(Some(self.usage)), ..self.chunk(Vec::new()) })
+        self.include_usage.then(|| self.chunk(Vec::new()).with_usage(Some(self.usage)))
     }
 }
 

@@ -5,6 +5,7 @@
 use engine::{FinishReason, TokenLogprobs};
 use serde::Serialize;
 
+use crate::wire::envelope::Envelope;
 use crate::wire::identifier;
 use crate::wire::logprobs::LegacyLogprobs;
 use crate::wire::usage::{Usage, finish_reason};
@@ -46,19 +47,11 @@ impl Header {
 }
 
 /// An answer in one piece.
-#[derive(Debug, Serialize)]
-pub struct Completion {
-    id: String,
-    object: &'static str,
-    created: u64,
-    model: String,
-    system_fingerprint: &'static str,
-    choices: Vec<Choice>,
-    usage: Usage,
-}
+pub type Completion = Envelope<String, Choice>;
 
+/// One answer.
 #[derive(Debug, Clone, Serialize)]
-struct Choice {
+pub struct Choice {
     text: String,
     index: u32,
     logprobs: Option<LegacyLogprobs>,
@@ -101,34 +94,18 @@ impl Collector {
                 choice.logprobs = Some(logprobs);
             }
         }
-        Completion {
-            id: self.header.id,
-            object: OBJECT,
-            created: self.header.created,
-            model: self.header.model,
-            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
-            choices: self.choices,
-            usage: self.usage,
-        }
+        let choices = self.choices;
+        let Header { id, created, model, .. } = self.header;
+        Completion::new(id, OBJECT, created, model, choices).with_usage(Some(self.usage))
     }
 }
 
 /// One event of a streamed answer.
-#[derive(Debug, Serialize)]
-pub struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    system_fingerprint: &'static str,
-    choices: Vec<ChunkChoice<'a>>,
-    /// Absent unless usage was asked for; then null in every chunk but the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Usage>>,
-}
+pub type Chunk<'a> = Envelope<&'a str, ChunkChoice<'a>>;
 
+/// A piece of one answer.
 #[derive(Debug, Serialize)]
-struct ChunkChoice<'a> {
+pub struct ChunkChoice<'a> {
     text: &'a str,
     index: u32,
     logprobs: Option<LegacyLogprobs>,
@@ -151,15 +128,9 @@ impl Chunks {
     }
 
     fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
-        Chunk {
-            id: &self.header.id,
-            object: OBJECT,
-            created: self.header.created,
-            model: &self.header.model,
-            system_fingerprint: identifier::SYSTEM_FINGERPRINT,
-            choices,
-            usage: self.include_usage.then_some(None),
-        }
+        let Header { id, created, model, .. } = &self.header;
+        let chunk = Chunk::new(id, OBJECT, *created, model, choices);
+        if self.include_usage { chunk.with_usage(None) } else { chunk }
     }
 
     /// More text.
@@ -180,7 +151,7 @@ impl Chunks {
 
     /// The last chunk, if it was asked for.
     pub fn usage(&self) -> Option<Chunk<'_>> {
-        self.include_usage.then(|| Chunk { usage: Some(Some(self.usage)), ..self.chunk(Vec::new()) })
+        self.include_usage.then(|| self.chunk(Vec::new()).with_usage(Some(self.usage)))
     }
 }
 
