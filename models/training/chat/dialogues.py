@@ -37,7 +37,7 @@ MIXTURE = {
     "calendar": 6,
     "colours": 1.5,
     "animals": 2.5,
-    "capitals": 5,
+    "capitals": 9,
     "opposites": 3,
     "yes or no": 11,
     "planets": 0.5,

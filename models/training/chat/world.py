@@ -221,6 +221,14 @@ def capitals(voice: Voice, context: Context) -> Exercise:
     """Countries and capitals, both ways."""
     rng = voice.rng
     country, city = rng.choice(tuple(CAPITALS.items()))
+    if rng.random() < 0.25:  # the plainest wording, which made-up countries share, must be sure
+        return voice.turn(
+            "capitals",
+            "(what is|what is|what's|tell me) the capital of {c}?",
+            f"The capital of {country} is {city}.",
+            ("keywords", [city]),
+            c=_cased(rng, country),
+        )
     if rng.random() < 0.75:
         return voice.turn(
             "capitals",
