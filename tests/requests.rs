@@ -90,12 +90,14 @@ fn a_prompt_beyond_the_context_is_refused_with_the_numbers() {
     let message = json!([{"role": "user", "content": "hi"}]);
     let body = json!({"messages": message, "max_tokens": context});
     let answer = service.post(CHAT, &body);
-    assert_eq!(refusal(&answer, 400).1, "context_length_exceeded");
+    assert_eq!(refusal(&answer, 400), (json!("messages"), json!("context_length_exceeded")));
     assert!(answer.body.contains(&context.to_string()), "{}", answer.body);
 
     let long = "word ".repeat(context as usize * 2);
     let answer = service.post(CHAT, &json!({"messages": [{"role": "user", "content": long}]}));
     assert_eq!(refusal(&answer, 400).1, "context_length_exceeded");
+    let answer = service.post("/v1/completions", &json!({"prompt": "hi", "max_tokens": context}));
+    assert_eq!(refusal(&answer, 400), (json!("prompt"), json!("context_length_exceeded")));
     // Nothing is cut in silence: what fits exactly to the end is answered.
     let answer =
         service.ask("/v1/completions", &json!({"prompt": [5, 6], "max_tokens": context - 2, "stop": ["a", "e"]}));

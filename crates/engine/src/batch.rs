@@ -40,16 +40,6 @@ impl Batch {
         self.spans.push(Span { rows: rows.clone(), start, blocks: blocks.to_vec() });
         rows
     }
-
-    /// Rows in all.
-    pub fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether there is nothing to compute.
-    pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
-    }
 }
 
 /// Logits of the rows that a step asked for, `[rows, vocabulary]`.

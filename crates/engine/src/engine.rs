@@ -156,7 +156,7 @@ fn room_for_answer(prompt: usize, max_tokens: Option<u32>, loaded: &Loaded) -> R
         None => String::new(),
     };
     Err(Error {
-        param: Some("messages"),
+        param: Some("prompt"),
         ..Error::new(
             ErrorKind::ContextLengthExceeded,
             format!("the model's context is {context} tokens; the prompt has {prompt}{asked}"),

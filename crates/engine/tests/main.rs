@@ -16,6 +16,7 @@ mod toy;
 
 use toy::gguf_writer;
 
+mod door;
 mod independence;
 mod ops_data;
 mod ops_ggml;

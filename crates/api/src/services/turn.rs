@@ -64,7 +64,7 @@ impl Turn {
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
-            let events = Events::start(&engine, draws(request, choices))?;
+            let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;
             let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
             let parting = (0..choices).map(|_| parting()).collect();
             Ok(Reply { events, parting, ready: VecDeque::new() })
@@ -131,6 +131,12 @@ impl Parting {
         };
         pieces.into_iter().filter_map(delta).collect()
     }
+}
+
+/// The engine was given a prompt; whoever chats wrote messages.
+fn of_messages(error: ApiError) -> ApiError {
+    let param = error.param.map(|param| if param == "prompt" { "messages".to_owned() } else { param });
+    ApiError { param, ..error }
 }
 
 /// Runs work that may take milliseconds off the threads that serve connections.

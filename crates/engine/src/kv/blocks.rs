@@ -73,11 +73,6 @@ impl BlockPool {
         pool
     }
 
-    /// Blocks in all.
-    pub fn total(&self) -> usize {
-        self.blocks.len()
-    }
-
     /// Blocks that nobody holds, cached contents included.
     pub fn free(&self) -> usize {
         self.free

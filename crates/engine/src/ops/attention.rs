@@ -13,6 +13,8 @@ use candle_core::{Device, Tensor};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+#[cfg(target_arch = "x86_64")]
+use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::tensor::values;

@@ -6,6 +6,8 @@
 
 use candle_core::{Device, Tensor};
 
+#[cfg(target_arch = "x86_64")]
+use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::tensor::values;

@@ -1,4 +1,4 @@
-//! Kernels written once in plain Rust and compiled for several instruction sets, chosen at run time.
+//! Kernels written once in plain Rust and compiled for several instruction sets, by the tiers of the packed matrices.
 //! The row-wise operations and the attention kernel are made with it.
 //! Invariant: within one process a kernel always runs on the same tier, so equal input gives equal bits.
 
@@ -39,17 +39,11 @@ macro_rules! tiers {
                 fn avx512($($arg: $ty),*) { $body::<true>($($arg),*) }
                 #[target_feature(enable = "avx2,fma,f16c")]
                 fn avx2($($arg: $ty),*) { $body::<true>($($arg),*) }
-                if is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                {
-                    // SAFETY: the instruction sets that the function is compiled for were just found.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
-                    // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
+                // SAFETY: a tier is detected only on a CPU that has all of its instructions.
+                match Tier::detect() {
+                    Tier::Avx512 => return unsafe { avx512($($arg),*) },
+                    Tier::Avx2 | Tier::Avx2Vnni => return unsafe { avx2($($arg),*) },
+                    Tier::Portable => {}
                 }
             }
             // Other machines: 64-bit Arm has the fused instruction in its baseline, the rest get none.

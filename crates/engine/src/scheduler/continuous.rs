@@ -135,26 +135,22 @@ impl Continuous {
     /// Takes in whoever fits: those put back first, then the queue, in order of arrival.
     fn admit(&mut self) {
         while self.running.len() < self.limits.parallel {
-            if let Some(mut sequence) = self.put_back.pop_front() {
-                if !self.try_start(&mut sequence) {
-                    self.put_back.push_front(sequence);
-                    return;
-                }
-                self.running.push(sequence);
-                continue;
-            }
-            let free = self.pool.borrow().free();
-            let alone = self.running.is_empty();
-            // Without what the cache may spare: the exact count is known only once the prefix was looked up.
-            let Some(submission) = self.queue.pop_if(|_| free > 0 || alone) else { return };
-            let mut sequence = Sequence::new(submission, self.pool.clone());
+            let Some(mut sequence) = self.put_back.pop_front().or_else(|| self.next_in_line()) else { return };
             if !self.try_start(&mut sequence) {
                 self.put_back.push_front(sequence);
                 return;
             }
-            Counters::add(&self.counters.cached_tokens, sequence.cached_tokens());
+            Counters::add(&self.counters.cached_tokens, sequence.computed().min(sequence.prompt_tokens()));
             self.running.push(sequence);
         }
+    }
+
+    /// The queue's first request, if a block is free for it; how many it needs is known only once its prefix was looked
+    /// up.
+    fn next_in_line(&self) -> Option<Sequence> {
+        let room = self.running.is_empty() || self.pool.borrow().free() > 0;
+        let submission = self.queue.pop_if(|_| room)?;
+        Some(Sequence::new(submission, self.pool.clone()))
     }
 
     /// Looks up the prefix and checks that the rest of the tokens finds blocks, with one to spare for each that

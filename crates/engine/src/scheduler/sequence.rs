@@ -126,11 +126,6 @@ impl Sequence {
         self.computed
     }
 
-    /// Prompt tokens that were found in the cache.
-    pub fn cached_tokens(&self) -> usize {
-        self.cached_tokens
-    }
-
     /// Its blocks.
     pub fn table_mut(&mut self) -> &mut BlockTable {
         &mut self.table
