@@ -56,10 +56,12 @@ fn products_are_close_to_the_exact_ones() {
             let mut exact_weights = vec![0.0; n * k];
             dequantize(ty, &bytes, &mut exact_weights).unwrap();
             let input = Random::new(3).normals(m * k);
+            // Bfloats are multiplied with bfloats.
+            let rounded = |x: f32| if ty == GgmlType::BF16 { half::bf16::from_f32(x).to_f64() } else { x.into() };
             let exact: Vec<f64> = (0..m * n)
                 .map(|i| {
                     let (row, column) = (&input[i / n * k..][..k], &exact_weights[i % n * k..][..k]);
-                    row.iter().zip(column).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum()
+                    row.iter().zip(column).map(|(&x, &w)| rounded(x) * f64::from(w)).sum()
                 })
                 .collect();
             for tier in tiers() {

@@ -1,7 +1,7 @@
 //! Parity: toy models of every family, loaded from files as a user's are, must give the logits that transformers
 //! recorded for them (tests/fixtures/make_parity.py), and the same logits however a prompt is cut or accompanied.
-//! Invariant: float logits differ by less than 1e-3; quantized ones are held against a float model of the very
-//! numbers that their blocks stand for.
+//! Invariant: float logits differ by less than 1e-3; those of bfloats, whose inputs are rounded to the same type, by
+//! less than 1 % in all; quantized ones are held against a float model of the very numbers that their blocks stand for.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -26,6 +26,9 @@ use crate::toy::folder::FolderType;
 use crate::toy::gguf::{Encoder, Mix};
 
 const TOLERANCE: f32 = 1e-3;
+
+/// What rounding every row to bfloats may cost. The recorded logits are those of single precision throughout.
+const TOLERANCE_BF16: f64 = 1e-2;
 
 /// Loads a folder or a GGUF file by the floors that the catalog calls.
 fn load(path: &Path) -> TextPipeline {
@@ -95,11 +98,16 @@ fn all_logits(path: &Path, prompts: &[Recorded]) -> Vec<f32> {
     rows.flatten().collect()
 }
 
-fn assert_recorded(toy: &Toy, path: &Path, what: &str) {
+fn assert_recorded(toy: &Toy, path: &Path, is_bf16: bool, what: &str) {
     let prompts = recorded(toy);
     let expected: Vec<f32> = prompts.iter().flat_map(|prompt| prompt.logits.concat()).collect();
     let found = all_logits(path, &prompts);
     assert_eq!(found.len(), expected.len());
+    if is_bf16 {
+        let error = relative_error(&found, &expected);
+        assert!(error < TOLERANCE_BF16, "{} as {what}: logits are {error} off", toy.name);
+        return;
+    }
     let worst = found.iter().zip(&expected).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
     assert!(worst < TOLERANCE, "{} as {what}: logits differ by {worst}", toy.name);
 }
@@ -118,7 +126,7 @@ fn folders_of_every_family_give_the_logits_of_transformers() {
         for stored in [FolderType::F32, FolderType::F16, FolderType::Bf16] {
             let place = folder.path().join(format!("{}-{stored:?}", toy.name));
             toy.write_folder(&place, stored);
-            assert_recorded(&toy, &place, &format!("a folder in {stored:?}"));
+            assert_recorded(&toy, &place, stored == FolderType::Bf16, &format!("a folder in {stored:?}"));
         }
     }
 }
@@ -129,8 +137,8 @@ fn config_keys_of_transformers_5_mean_the_same() {
     for mut toy in Toy::all() {
         toy.config = toy.config_of_transformers_5();
         let place = folder.path().join(&toy.name);
-        toy.write_folder(&place, FolderType::Bf16);
-        assert_recorded(&toy, &place, "a folder with newer keys");
+        toy.write_folder(&place, FolderType::F32);
+        assert_recorded(&toy, &place, false, "a folder with newer keys");
     }
 }
 
@@ -146,7 +154,7 @@ fn gguf_files_of_every_family_give_the_logits_of_transformers() {
         for mix in [Mix::F32, Mix::F16, Mix::Bf16] {
             let path = folder.path().join(format!("{}-{}.gguf", toy.name, mix.name()));
             toy.gguf(mix, &crate::quantize::quantized).write(&path);
-            assert_recorded(&toy, &path, mix.name());
+            assert_recorded(&toy, &path, mix == Mix::Bf16, mix.name());
         }
     }
 }

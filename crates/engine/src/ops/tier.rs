@@ -41,7 +41,7 @@ macro_rules! tiers {
                 fn avx2($($arg: $ty),*) { $body::<true>($($arg),*) }
                 // SAFETY: a tier is detected only on a CPU that has all of its instructions.
                 match Tier::detect() {
-                    Tier::Avx512 => return unsafe { avx512($($arg),*) },
+                    Tier::Avx512 | Tier::Avx512Bf16 => return unsafe { avx512($($arg),*) },
                     Tier::Avx2 | Tier::Avx2Vnni => return unsafe { avx2($($arg),*) },
                     Tier::Portable => {}
                 }

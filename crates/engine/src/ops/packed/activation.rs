@@ -20,14 +20,6 @@ pub(super) fn row_block_count(rows: usize, rows_max: usize) -> usize {
     rows / rows_max + (rows % rows_max).count_ones() as usize
 }
 
-/// Row blocks that are taken through several tiles before the next ones are: as many as leave the second cache room for
-/// the tiles. `row_bytes` is what a row takes.
-#[inline(always)]
-pub(super) fn row_blocks_at_once(row_bytes: usize, rows_max: usize) -> usize {
-    const AT_ONCE_BYTES: usize = 384 << 10;
-    (AT_ONCE_BYTES / (row_bytes * rows_max)).max(1)
-}
-
 /// Block `index` of them: its first row and its number of rows.
 #[inline(always)]
 pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, usize) {
@@ -44,7 +36,8 @@ pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, u
     (first, 1 << left.ilog2())
 }
 
-/// Rows as floats: `[row block][column][row]`, with a zero column added if the number of columns is odd.
+/// Rows as floats: `[row block][column][row]`, with a zero column added if the number of columns is odd. Or, for weights
+/// of the same type, as pairs of bfloats: `[row block][column / 2][row][column % 2]`.
 #[derive(Clone, Copy)]
 pub(super) struct Floats {
     pub(super) at: *mut f32,
@@ -117,6 +110,26 @@ impl Rows<'_> {
         }
     }
 
+    /// Writes the row blocks of `range` as pairs of bfloats, rounded to nearest, ties to even.
+    /// # Safety
+    /// As for [`Rows::interleave`].
+    #[inline(always)]
+    pub(super) unsafe fn round_pairs(&self, range: Range<usize>, to: Floats) {
+        for index in range {
+            let (first, rows) = row_block(index, self.rows, self.rows_max);
+            let pairs = to.columns / 2;
+            let at = to.at.cast::<u32>().wrapping_add(first * pairs);
+            for i in 0..rows {
+                let row = &self.input[(first + i) * self.columns..][..self.columns];
+                for (pair, values) in row.chunks(2).enumerate() {
+                    let second = values.get(1).map_or(0, |&value| upper_half(value));
+                    // SAFETY: the row block's room begins at `at`.
+                    unsafe { at.wrapping_add(pair * rows + i).write((upper_half(values[0]) | second << 16).to_le()) };
+                }
+            }
+        }
+    }
+
     /// Writes the row blocks of `range` as integers. The numbers are the same on all CPUs.
     /// # Safety
     /// `to` has room for all rows, no other call writes the same ones, and `L` fits the CPU.
@@ -145,6 +158,14 @@ impl Rows<'_> {
             }
         }
     }
+}
+
+/// The bfloat nearest to `value`, as its bits. What is no number stays none.
+#[inline(always)]
+fn upper_half(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+    if value.is_nan() { bits >> 16 | 0x40 } else { rounded }
 }
 
 /// Integers of -127 to 127, four of them to every fourth of `rows` groups of four bytes from `to` on. Returns what one

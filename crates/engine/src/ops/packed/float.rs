@@ -9,59 +9,104 @@ use std::ops::Range;
 
 use half::{bf16, f16};
 
-use super::activation::{row_block, row_block_count, row_blocks_at_once};
+use super::activation::{row_block, row_block_count};
 use super::lanes::{LANES, Lanes};
+use super::pieces::{Piece, Pieces, row_blocks_at_once};
 use super::tier::TileRun;
 use crate::ops::ggml::GgmlType;
 
 /// How far ahead weights are asked for.
 const PREFETCH_BYTES: usize = 1024;
-/// Bytes of a tile in a part of the columns: of four tiles, what the second cache holds with ease.
-const PART_BYTES: usize = 1 << 14;
+/// Bytes of a tile in a part of the columns: of four tiles, what the nearest cache holds beside the rows.
+const PART_BYTES: usize = 8 << 10;
 
-/// How a pair of columns of 16 rows is stored. A tile is its pairs of columns one after the other.
+/// How a pair of columns is stored, of 16 rows of the weights and of the input, and multiplied. A tile is its pairs of
+/// columns one after the other.
 pub(super) trait Pairs: 'static {
-    /// Bytes of a pair of columns.
+    /// Bytes of a pair of columns of a tile.
     const BYTES: usize;
+    /// Bytes of a pair of columns of a row of the input.
+    const INPUT_BYTES: usize;
+    type Weights<L: Lanes>: Copy;
+    type Input<L: Lanes>: Copy;
+    /// Rows and tiles that a pass may serve, as registers allow.
+    fn together<L: Lanes>() -> (usize, usize);
     /// # Safety
-    /// `at` is good for `BYTES` bytes, and `L` fits the CPU.
-    unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F);
+    /// Of all three: `at` is good for a pair, and `L` fits the CPU.
+    unsafe fn load<L: Lanes>(at: *const u8) -> Self::Weights<L>;
+    /// The pair of row `i` of a block of `rows` rows, in all lanes.
+    unsafe fn input<L: Lanes>(at: *const u8, i: usize, rows: usize) -> Self::Input<L>;
+    /// Adds the two products.
+    unsafe fn add<L: Lanes>(sums: L::F, weights: Self::Weights<L>, input: Self::Input<L>) -> L::F;
 }
 
 /// Single precision.
 pub(super) struct Singles;
 /// Half precision.
 pub(super) struct Halves;
-/// The upper halves of single precision; the two columns of a row lie side by side.
+/// The upper halves of single precision; the two columns of a row lie side by side. The input is rounded to the same.
 pub(super) struct Brains;
 
-impl Pairs for Singles {
-    const BYTES: usize = 2 * 4 * LANES;
+/// [`Pairs`] of numbers that are widened to floats, with an input of floats.
+macro_rules! widened {
+    ($name:ident, $bytes:literal, $load:expr) => {
+        impl Pairs for $name {
+            const BYTES: usize = 2 * $bytes * LANES;
+            const INPUT_BYTES: usize = 8;
+            type Weights<L: Lanes> = (L::F, L::F);
+            type Input<L: Lanes> = (L::F, L::F);
 
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
-        // SAFETY: two times 16 floats lie at `at`.
-        unsafe { (L::load(at.cast()), L::load(at.cast::<f32>().wrapping_add(LANES))) }
-    }
+            #[inline(always)]
+            fn together<L: Lanes>() -> (usize, usize) {
+                (L::FLOAT_ROWS_MAX, if L::WIDE { 4 } else { 2 })
+            }
+            #[inline(always)]
+            unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
+                // SAFETY: two times 16 numbers lie at `at`.
+                unsafe { ($load(at), $load(at.wrapping_add($bytes * LANES))) }
+            }
+            #[inline(always)]
+            unsafe fn input<L: Lanes>(at: *const u8, i: usize, rows: usize) -> (L::F, L::F) {
+                let at = at.cast::<f32>();
+                // SAFETY: as many floats as rows lie at `at`, and again behind those.
+                unsafe { (L::splat(at.wrapping_add(i)), L::splat(at.wrapping_add(rows + i))) }
+            }
+            #[inline(always)]
+            unsafe fn add<L: Lanes>(sums: L::F, weights: (L::F, L::F), input: (L::F, L::F)) -> L::F {
+                // SAFETY: the CPU fits.
+                unsafe { L::fma(weights.1, input.1, L::fma(weights.0, input.0, sums)) }
+            }
+        }
+    };
 }
 
-impl Pairs for Halves {
-    const BYTES: usize = 2 * 2 * LANES;
-
-    #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
-        // SAFETY: two times 16 half floats lie at `at`.
-        unsafe { (L::load_f16(at), L::load_f16(at.wrapping_add(2 * LANES))) }
-    }
-}
+widened!(Singles, 4, |at: *const u8| L::load(at.cast()));
+widened!(Halves, 2, L::load_f16);
 
 impl Pairs for Brains {
     const BYTES: usize = 2 * 2 * LANES;
+    const INPUT_BYTES: usize = 4;
+    type Weights<L: Lanes> = L::P;
+    type Input<L: Lanes> = L::Q;
 
     #[inline(always)]
-    unsafe fn load<L: Lanes>(at: *const u8) -> (L::F, L::F) {
+    fn together<L: Lanes>() -> (usize, usize) {
+        (L::BRAIN_ROWS_MAX, if L::WIDE { 3 } else { 2 })
+    }
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(at: *const u8) -> L::P {
         // SAFETY: 16 pairs lie at `at`.
-        unsafe { L::load_bf16(at) }
+        unsafe { L::pairs(at) }
+    }
+    #[inline(always)]
+    unsafe fn input<L: Lanes>(at: *const u8, i: usize, _rows: usize) -> L::Q {
+        // SAFETY: as many pairs as rows lie at `at`.
+        unsafe { L::pair(at.wrapping_add(4 * i)) }
+    }
+    #[inline(always)]
+    unsafe fn add<L: Lanes>(sums: L::F, weights: L::P, input: L::Q) -> L::F {
+        // SAFETY: the CPU fits.
+        unsafe { L::dot_pairs(sums, weights, input) }
     }
 }
 
@@ -83,71 +128,86 @@ pub(super) fn value(ty: GgmlType, tile: &[u8], offset: usize) -> f32 {
     }
 }
 
+/// The input's rows as [`Pairs`] want them: where they lie, and how many pairs a row has.
+#[derive(Clone, Copy)]
+struct Input {
+    at: *const u8,
+    pairs: usize,
+}
+
 /// Computes the tiles of `run` for all rows.
 /// # Safety
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
-    let row_blocks = row_block_count(run.rows, L::FLOAT_ROWS_MAX);
-    let step = row_blocks_at_once(4 * run.floats.columns, L::FLOAT_ROWS_MAX);
-    let mut begin = 0;
-    while begin < row_blocks {
-        let rows = begin..row_blocks.min(begin + step);
-        let mut tile = run.tiles.start;
-        while tile < run.tiles.end {
-            let left = run.tiles.end - tile;
+    let (rows_max, together) = P::together::<L>();
+    let input = Input { at: run.floats.at.cast_const().cast(), pairs: run.floats.columns / 2 };
+    let row_blocks = row_block_count(run.rows, rows_max);
+    // A few rows wait for memory: they take whole tiles, as these lie there.
+    let part = if row_blocks == 1 { input.pairs } else { PART_BYTES / P::BYTES };
+    let bytes = run.rows * input.pairs * P::INPUT_BYTES;
+    let pieces = Pieces::new(run.tiles.clone(), together, input.pairs, part, bytes);
+    let at_once = row_blocks_at_once(rows_max);
+    for begin in (0..row_blocks).step_by(at_once) {
+        let rows = begin..row_blocks.min(begin + at_once);
+        for index in 0..pieces.count() {
+            let piece = pieces.at(index);
             // SAFETY: as promised by the caller.
             unsafe {
-                if L::WIDE && left >= 4 {
-                    some_tiles::<L, P, 4>(run, tile, rows.clone());
-                    tile += 4;
-                } else if left >= 2 {
-                    some_tiles::<L, P, 2>(run, tile, rows.clone());
-                    tile += 2;
-                } else {
-                    some_tiles::<L, P, 1>(run, tile, rows.clone());
-                    tile += 1;
+                if row_blocks > 1 {
+                    prefetch::<L, P>(run, input, &pieces.at(index + 1));
+                }
+                match piece.tiles.len() {
+                    4 => pass_all::<L, P, 4>(run, input, &piece, rows.clone()),
+                    3 => pass_all::<L, P, 3>(run, input, &piece, rows.clone()),
+                    2 => pass_all::<L, P, 2>(run, input, &piece, rows.clone()),
+                    _ => pass_all::<L, P, 1>(run, input, &piece, rows.clone()),
                 }
             }
         }
-        begin = rows.end;
     }
 }
 
-/// `T` tiles from `tile` on, for some row blocks.
+/// Asks for a piece that comes next.
 #[inline(always)]
-unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: usize, row_blocks: Range<usize>) {
-    let all = run.floats.columns / 2;
-    let step = if run.rows <= L::FLOAT_ROWS_MAX { all } else { PART_BYTES / P::BYTES };
-    for first in (0..all).step_by(step) {
-        let part = first..all.min(first + step);
-        for index in row_blocks.clone() {
-            let (row, rows) = row_block(index, run.rows, L::FLOAT_ROWS_MAX);
-            // As in `quant.rs`: near when memory is waited for, else what comes after this part.
-            let ahead = if run.rows <= L::FLOAT_ROWS_MAX {
-                PREFETCH_BYTES
-            } else if index + 1 < row_blocks.end {
-                0
-            } else if part.end < all {
-                part.len() * P::BYTES
-            } else {
-                (T * all - first) * P::BYTES
-            };
-            // SAFETY: as for `tiles`.
-            unsafe {
-                match rows {
-                    4 if L::WIDE => pass::<L, P, 4, T>(run, tile, row, part.clone(), ahead),
-                    2 if L::WIDE => pass::<L, P, 2, T>(run, tile, row, part.clone(), ahead),
-                    1 => pass::<L, P, 1, T>(run, tile, row, part.clone(), ahead),
-                    // Few registers: several rows or several tiles, but not both.
-                    _ => {
-                        for tile in tile..tile + T {
-                            match rows {
-                                4 if L::FLOAT_ROWS_MAX >= 4 => {
-                                    pass::<L, P, 4, 1>(run, tile, row, part.clone(), ahead);
-                                }
-                                _ => pass::<L, P, 2, 1>(run, tile, row, part.clone(), ahead),
-                            }
+unsafe fn prefetch<L: Lanes, P: Pairs>(run: &TileRun, input: Input, piece: &Piece) {
+    for tile in piece.tiles.clone() {
+        let at = run.weights.wrapping_add((tile * input.pairs + piece.columns.start) * P::BYTES);
+        for line in 0..(piece.columns.len() * P::BYTES).div_ceil(64) {
+            // SAFETY: the address is only asked for.
+            unsafe { L::prefetch_far(at.wrapping_add(64 * line)) };
+        }
+    }
+}
+
+/// A piece of `T` tiles, for some row blocks.
+#[inline(always)]
+unsafe fn pass_all<L: Lanes, P: Pairs, const T: usize>(
+    run: &TileRun,
+    input: Input,
+    piece: &Piece,
+    row_blocks: Range<usize>,
+) {
+    let (rows_max, together) = P::together::<L>();
+    if T > together {
+        return;
+    }
+    for index in row_blocks {
+        let (row, rows) = row_block(index, run.rows, rows_max);
+        // SAFETY: as for `tiles`.
+        unsafe {
+            match rows {
+                8 if rows_max >= 8 => pass::<L, P, 8, T>(run, input, piece, row),
+                4 if L::WIDE => pass::<L, P, 4, T>(run, input, piece, row),
+                2 if L::WIDE => pass::<L, P, 2, T>(run, input, piece, row),
+                1 => pass::<L, P, 1, T>(run, input, piece, row),
+                // Few registers: several rows or several tiles, but not both.
+                _ => {
+                    for tile in piece.tiles.clone() {
+                        let piece = Piece { tiles: tile..tile + 1, columns: piece.columns.clone() };
+                        match rows {
+                            4 if rows_max >= 4 => pass::<L, P, 4, 1>(run, input, &piece, row),
+                            _ => pass::<L, P, 2, 1>(run, input, &piece, row),
                         }
                     }
                 }
@@ -160,40 +220,42 @@ unsafe fn some_tiles<L: Lanes, P: Pairs, const T: usize>(run: &TileRun, tile: us
 #[inline(always)]
 unsafe fn pass<L: Lanes, P: Pairs, const M: usize, const T: usize>(
     run: &TileRun,
-    tile: usize,
+    input: Input,
+    piece: &Piece,
     row: usize,
-    part: Range<usize>,
-    ahead: usize,
 ) {
+    let (tile, part) = (piece.tiles.start, piece.columns.clone());
+    let few_rows = part.len() == input.pairs;
     // SAFETY: all addresses are within the tiles or within the rows' block, except those only asked for ahead.
     unsafe {
         let mut sums = run.begin::<L, M, T>(tile, row, part.start == 0);
-        let columns = run.floats.columns;
-        let tile_bytes = columns / 2 * P::BYTES;
+        let tile_bytes = input.pairs * P::BYTES;
         let weights = run.weights.wrapping_add(tile * tile_bytes);
-        let inputs = run.floats.at.wrapping_add(row * columns).cast_const();
+        let rows = input.at.wrapping_add(row * input.pairs * P::INPUT_BYTES);
+        if !few_rows {
+            run.prefetch::<L, M, T>(tile, row + M);
+        }
         for pair in part {
             let at = weights.wrapping_add(pair * P::BYTES);
-            let inputs = inputs.wrapping_add(2 * M * pair);
-            if ahead > 0 {
+            let rows = rows.wrapping_add(pair * M * P::INPUT_BYTES);
+            if few_rows {
                 for t in 0..T {
                     for line in 0..P::BYTES / 64 {
-                        L::prefetch(at.wrapping_add(t * tile_bytes + ahead + 64 * line));
+                        L::prefetch(at.wrapping_add(t * tile_bytes + PREFETCH_BYTES + 64 * line));
                     }
                 }
-            }
-            if M > 1 {
+            } else {
                 // The next rows' part lies elsewhere.
-                L::prefetch(inputs.wrapping_add(M * columns).cast());
+                L::prefetch(rows.wrapping_add(M * input.pairs * P::INPUT_BYTES));
             }
             let mut loaded = [P::load::<L>(at); T];
             for t in 1..T {
                 loaded[t] = P::load::<L>(at.wrapping_add(t * tile_bytes));
             }
             for i in 0..M {
-                let (first, second) = (L::splat(inputs.wrapping_add(i)), L::splat(inputs.wrapping_add(M + i)));
+                let input = P::input::<L>(rows, i, M);
                 for t in 0..T {
-                    sums[t][i] = L::fma(loaded[t].1, second, L::fma(loaded[t].0, first, sums[t][i]));
+                    sums[t][i] = P::add::<L>(sums[t][i], loaded[t], input);
                 }
             }
         }

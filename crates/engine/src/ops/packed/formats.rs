@@ -33,6 +33,8 @@ pub(super) trait Codes: 'static {
     unsafe fn load<L: Lanes, const V: usize>(at: *const u8) -> L::B;
     /// Packs a block of the file's codes. `out` is `BYTES` long and zero.
     fn pack(codes: &CodeBlock, out: &mut [u8]);
+    /// The same codes, a byte each.
+    type Unpacked: Codes;
 }
 
 /// Scales and minima.
@@ -53,14 +55,20 @@ pub(super) trait Scales: 'static {
     unsafe fn scale<L: Lanes>(at: *const u8, head: [L::F; 2], factor: f32, block: usize, half: usize) -> L::F;
     /// Its minimum.
     unsafe fn min<L: Lanes>(at: *const u8, head: [L::F; 2], block: usize, half: usize) -> L::F;
+}
+
+/// Scales as a matrix keeps them.
+pub(super) trait PackedScales: Scales {
     /// Packs the scales of row `lane` of the file's block that begins at block `block` of the group.
     fn pack(parts: &Block, lane: usize, block: usize, out: &mut [u8]);
+    /// The same scales, a float each.
+    type Unpacked: Scales;
 }
 
 /// Something to be done for a type's layout.
 pub(super) trait Visitor {
     type Output;
-    fn visit<C: Codes, S: Scales>(self) -> Self::Output;
+    fn visit<C: Codes, S: PackedScales>(self) -> Self::Output;
 }
 
 /// Calls the visitor with the layout of `ty`; none if its weights are kept as floats.
@@ -71,7 +79,7 @@ pub(super) fn visit<V: Visitor>(ty: GgmlType, visitor: V) -> Option<V::Output> {
         GgmlType::Q4_1 => visitor.visit::<Nibbles<false>, Plain<true>>(),
         GgmlType::Q5_0 => visitor.visit::<Fives<true>, Plain<false>>(),
         GgmlType::Q5_1 => visitor.visit::<Fives<false>, Plain<true>>(),
-        GgmlType::Q8_0 | GgmlType::Q8_1 => visitor.visit::<Bytes, Plain<false>>(),
+        GgmlType::Q8_0 | GgmlType::Q8_1 => visitor.visit::<Bytes<true>, Plain<false>>(),
         GgmlType::Q2_K => visitor.visit::<Crumbs, NibblePairs>(),
         GgmlType::Q3_K => visitor.visit::<Threes, Signed>(),
         GgmlType::Q4_K => visitor.visit::<Nibbles<false>, SixBit>(),
@@ -84,6 +92,7 @@ pub(super) fn visit<V: Visitor>(ty: GgmlType, visitor: V) -> Option<V::Output> {
 pub(super) struct Nibbles<const CENTRED: bool>;
 
 impl<const CENTRED: bool> Codes for Nibbles<CENTRED> {
+    type Unpacked = Bytes<CENTRED>;
     const BYTES: usize = 256;
     const CENTRED: bool = CENTRED;
     const FACTOR: f32 = if CENTRED { 1.0 / 16.0 } else { 1.0 };
@@ -104,6 +113,7 @@ impl<const CENTRED: bool> Codes for Nibbles<CENTRED> {
 pub(super) struct Fives<const CENTRED: bool>;
 
 impl<const CENTRED: bool> Codes for Fives<CENTRED> {
+    type Unpacked = Bytes<CENTRED>;
     const BYTES: usize = 256 + 64;
     const CENTRED: bool = CENTRED;
     const FACTOR: f32 = if CENTRED { 1.0 / 8.0 } else { 1.0 };
@@ -125,6 +135,7 @@ impl<const CENTRED: bool> Codes for Fives<CENTRED> {
 pub(super) struct Sixes;
 
 impl Codes for Sixes {
+    type Unpacked = Bytes<true>;
     const BYTES: usize = 256 + 128;
     const CENTRED: bool = true;
     const FACTOR: f32 = 1.0 / 4.0;
@@ -145,6 +156,7 @@ impl Codes for Sixes {
 pub(super) struct Threes;
 
 impl Codes for Threes {
+    type Unpacked = Bytes<true>;
     const BYTES: usize = 128 + 64;
     const CENTRED: bool = true;
     const FACTOR: f32 = 1.0 / 32.0;
@@ -165,6 +177,7 @@ impl Codes for Threes {
 pub(super) struct Crumbs;
 
 impl Codes for Crumbs {
+    type Unpacked = Bytes<false>;
     const BYTES: usize = 128;
     const CENTRED: bool = false;
     const FACTOR: f32 = 1.0;
@@ -181,11 +194,12 @@ impl Codes for Crumbs {
 }
 
 /// 8-bit codes.
-pub(super) struct Bytes;
+pub(super) struct Bytes<const CENTRED: bool>;
 
-impl Codes for Bytes {
+impl<const CENTRED: bool> Codes for Bytes<CENTRED> {
+    type Unpacked = Self;
     const BYTES: usize = 512;
-    const CENTRED: bool = true;
+    const CENTRED: bool = CENTRED;
     const FACTOR: f32 = 1.0;
 
     #[inline(always)]
@@ -277,6 +291,10 @@ impl<const MINS: bool> Scales for Plain<MINS> {
         // SAFETY: two times 16 half floats lie behind the scales.
         unsafe { L::load_f16(at.wrapping_add(64 + 32 * block)) }
     }
+}
+
+impl<const MINS: bool> PackedScales for Plain<MINS> {
+    type Unpacked = Floats<false, MINS>;
 
     fn pack(parts: &Block, lane: usize, block: usize, out: &mut [u8]) {
         write_f16(&mut out[32 * block..], lane, parts.d);
@@ -327,6 +345,10 @@ impl Scales for SixBit {
         // SAFETY: eight times 16 minima lie behind the scales.
         unsafe { L::mul(head[1], L::load_u8(at.wrapping_add(64 + LANES * (8 + block)), 0, 8)) }
     }
+}
+
+impl PackedScales for SixBit {
+    type Unpacked = Floats<false, true>;
 
     fn pack(parts: &Block, lane: usize, _block: usize, out: &mut [u8]) {
         pack_head(parts, lane, out);
@@ -363,6 +385,10 @@ impl Scales for Signed {
         // SAFETY: the CPU fits.
         unsafe { L::zero() }
     }
+}
+
+impl PackedScales for Signed {
+    type Unpacked = Floats<true, false>;
 
     fn pack(parts: &Block, lane: usize, _block: usize, out: &mut [u8]) {
         pack_head(parts, lane, out);
@@ -398,11 +424,43 @@ impl Scales for NibblePairs {
         // SAFETY: sixteen times 16 pairs lie behind the head.
         unsafe { L::mul(head[1], L::load_u8(at.wrapping_add(64 + LANES * (2 * block + half)), 4, 4)) }
     }
+}
+
+impl PackedScales for NibblePairs {
+    type Unpacked = Floats<true, true>;
 
     fn pack(parts: &Block, lane: usize, _block: usize, out: &mut [u8]) {
         pack_head(parts, lane, out);
         for part in 0..16 {
             out[64 + LANES * part + lane] = parts.scales[part] as u8 | parts.mins[part] << 4;
         }
+    }
+}
+
+/// A float for each scale and minimum: what is unpacked while many rows pass.
+pub(super) struct Floats<const HALVES: bool, const MINS: bool>;
+
+impl<const HALVES: bool, const MINS: bool> Scales for Floats<HALVES, MINS> {
+    const BLOCKS: usize = 1;
+    const BYTES: usize = 64 << (HALVES as usize + MINS as usize);
+    const HALVES: bool = HALVES;
+    const MINS: bool = MINS;
+
+    #[inline(always)]
+    unsafe fn head<L: Lanes>(_at: *const u8, _factor: f32) -> [L::F; 2] {
+        // SAFETY: the CPU fits.
+        unsafe { [L::zero(); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn scale<L: Lanes>(at: *const u8, _head: [L::F; 2], _factor: f32, _block: usize, half: usize) -> L::F {
+        // SAFETY: 16 floats for each half begin there.
+        unsafe { L::load(at.wrapping_add(64 * half).cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn min<L: Lanes>(at: *const u8, _head: [L::F; 2], _block: usize, half: usize) -> L::F {
+        // SAFETY: as many minima lie behind the scales.
+        unsafe { L::load(at.wrapping_add(64 * half + (64 << HALVES as usize)).cast()) }
     }
 }

@@ -23,10 +23,16 @@ pub(super) trait Lanes: Copy + 'static {
     type B: Copy;
     /// The same four signed bytes for all lanes.
     type A: Copy;
+    /// A pair of bfloats for each lane.
+    type P: Copy;
+    /// The same pair of bfloats for all lanes.
+    type Q: Copy;
     /// Rows of integers that one pass over tiles can serve, as registers allow: 1, 2 or 4.
     const ROWS_MAX: usize;
     /// The same for rows of floats, where only one sum is kept for each.
     const FLOAT_ROWS_MAX: usize;
+    /// The same for rows of bfloats.
+    const BRAIN_ROWS_MAX: usize;
     /// Whether there are registers for several tiles at a time.
     const WIDE: bool;
 
@@ -62,8 +68,12 @@ pub(super) trait Lanes: Copy + 'static {
     unsafe fn fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     /// 16 half floats (32 bytes).
     unsafe fn load_f16(at: *const u8) -> Self::F;
-    /// 16 pairs of bfloats (64 bytes): the first of each pair, the second of each pair.
-    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F);
+    /// 16 pairs of bfloats (64 bytes).
+    unsafe fn pairs(at: *const u8) -> Self::P;
+    /// The pair of bfloats at `at` (4 bytes), for all lanes.
+    unsafe fn pair(at: *const u8) -> Self::Q;
+    /// Adds to each lane the products of the firsts and of the seconds.
+    unsafe fn dot_pairs(sum: Self::F, weights: Self::P, input: Self::Q) -> Self::F;
     /// 16 bytes, each shifted right by `shift` and cut to `width` bits.
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F;
     /// 16 signed bytes.
@@ -72,6 +82,7 @@ pub(super) trait Lanes: Copy + 'static {
 
     /// 64 bytes.
     unsafe fn bytes(at: *const u8) -> Self::B;
+    unsafe fn store_bytes(at: *mut u8, bytes: Self::B);
     /// Of every byte, the `width` bits from bit `from` on, moved to bit `to`; the rest zero.
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B;
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
@@ -108,6 +119,8 @@ pub(super) trait Lanes: Copy + 'static {
 
     /// Asks for the cache line at `at`, which may lie outside of any object.
     unsafe fn prefetch(at: *const u8);
+    /// The same, but only as near as the second cache.
+    unsafe fn prefetch_far(at: *const u8);
 }
 
 /// Plain Rust, for any CPU. What is long is not inlined, for the sake of compile times.
@@ -120,8 +133,11 @@ impl Lanes for Portable {
     type I = [i32; LANES];
     type B = [u8; 64];
     type A = [i8; 4];
+    type P = [u32; LANES];
+    type Q = u32;
     const ROWS_MAX: usize = 1;
     const FLOAT_ROWS_MAX: usize = 1;
+    const BRAIN_ROWS_MAX: usize = 1;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -167,12 +183,18 @@ impl Lanes for Portable {
         std::array::from_fn(|i| widen_f16(u16::from_le(halves[i])))
     }
     #[inline(always)]
-    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
-        let pairs = unsafe { at.cast::<[u32; LANES]>().read_unaligned() };
-        (
-            std::array::from_fn(|i| f32::from_bits(u32::from_le(pairs[i]) << 16)),
-            std::array::from_fn(|i| f32::from_bits(u32::from_le(pairs[i]) & 0xffff_0000)),
-        )
+    unsafe fn pairs(at: *const u8) -> Self::P {
+        unsafe { at.cast::<Self::P>().read_unaligned() }.map(u32::from_le)
+    }
+    #[inline(always)]
+    unsafe fn pair(at: *const u8) -> Self::Q {
+        u32::from_le(unsafe { at.cast::<u32>().read_unaligned() })
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: Self::F, weights: Self::P, input: Self::Q) -> Self::F {
+        let (first, second) = ([f32::from_bits(input << 16); LANES], [f32::from_bits(input & 0xffff_0000); LANES]);
+        let sum = unsafe { Self::fma(weights.map(|pair| f32::from_bits(pair << 16)), first, sum) };
+        unsafe { Self::fma(weights.map(|pair| f32::from_bits(pair & 0xffff_0000)), second, sum) }
     }
     #[inline(always)]
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F {
@@ -192,6 +214,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn bytes(at: *const u8) -> Self::B {
         unsafe { at.cast::<Self::B>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(at: *mut u8, bytes: Self::B) {
+        unsafe { at.cast::<Self::B>().write_unaligned(bytes) }
     }
     #[inline(never)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
@@ -231,6 +257,8 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn prefetch(_at: *const u8) {}
+    #[inline(always)]
+    unsafe fn prefetch_far(_at: *const u8) {}
 }
 
 #[inline(always)]

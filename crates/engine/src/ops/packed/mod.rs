@@ -13,9 +13,11 @@ mod float;
 mod formats;
 mod lanes;
 mod pack;
+mod pieces;
 mod product;
 mod quant;
 mod tier;
+mod unpacked;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -2,7 +2,7 @@
 //! `Packed` calls it.
 //! Invariant: packing loses nothing; what is unpacked equals what the file's format defines.
 
-use super::formats::{BLOCK, CodeBlock, Codes, Scales, Visitor, visit};
+use super::formats::{BLOCK, CodeBlock, Codes, PackedScales, Visitor, visit};
 use super::lanes::{LANES, Portable};
 use super::quant::{group_bytes, tile_bytes};
 use super::{GgmlType, Memory, Pool, float};
@@ -61,7 +61,7 @@ struct TileBytes {
 impl Visitor for TileBytes {
     type Output = Option<usize>;
 
-    fn visit<C: Codes, S: Scales>(self) -> Self::Output {
+    fn visit<C: Codes, S: PackedScales>(self) -> Self::Output {
         // The product of the file's bytes did not overflow and this one is at most a few times as large; a row is
         // checked all the same.
         self.blocks.checked_mul(64 * LANES).map(|_| tile_bytes::<C, S>(self.blocks))
@@ -79,7 +79,7 @@ struct PackTile<'a> {
 impl Visitor for PackTile<'_> {
     type Output = ();
 
-    fn visit<C: Codes, S: Scales>(self) {
+    fn visit<C: Codes, S: PackedScales>(self) {
         let mut parts = Block::default();
         // The file's block covers this many of ours.
         let blocks = self.ty.block_len() / BLOCK;
@@ -156,7 +156,7 @@ struct UnpackRow<'a> {
 impl Visitor for UnpackRow<'_> {
     type Output = ();
 
-    fn visit<C: Codes, S: Scales>(self) {
+    fn visit<C: Codes, S: PackedScales>(self) {
         let groups = self.tile.chunks_exact(group_bytes::<C, S>());
         for (group, out) in groups.zip(self.out.chunks_mut(S::BLOCKS * BLOCK)) {
             // SAFETY: the group is as long as its layout says, and plain Rust runs on any CPU.

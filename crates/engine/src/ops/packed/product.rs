@@ -21,6 +21,7 @@ const CHUNK_WORK: usize = 96 << 10;
 #[derive(Clone, Copy)]
 struct Prepared {
     floats: Floats,
+    brains: Floats,
     integers: Integers,
 }
 
@@ -80,12 +81,16 @@ fn check(matrices: &[&Packed], input: &[f32], m: usize, outputs: &[&mut [f32]]) 
 /// Lays the input out as the matrices need it.
 fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Pool) -> Result<Prepared> {
     let (m, k) = (rows.rows, rows.columns);
-    let is_float = |part: &Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
-    let (floats, integers) = (parts.iter().any(is_float), parts.iter().any(|part| !is_float(part)));
+    let is_float = |part: &Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16);
+    let is_brain = |part: &Part<'_>| part.matrix.kept == GgmlType::BF16;
+    let (floats, brains) = (parts.iter().any(is_float), parts.iter().any(is_brain));
+    let integers = parts.iter().any(|part| !is_float(part) && !is_brain(part));
     let blocks = if integers { k / BLOCK } else { 0 };
-    let columns = if floats { k.next_multiple_of(2) } else { 0 };
+    let columns = |wanted: bool| if wanted { k.next_multiple_of(2) } else { 0 };
     let to = Prepared {
-        floats: Floats { at: scratch.floats.reserve(m * columns)?, columns },
+        floats: Floats { at: scratch.floats.reserve(m * columns(floats))?, columns: columns(floats) },
+        // A pair of bfloats takes the room of a float.
+        brains: Floats { at: scratch.brains.reserve(m * columns(brains) / 2)?, columns: columns(brains) },
         integers: Integers {
             codes: scratch.codes.reserve(m * blocks * BLOCK)?,
             scales: scratch.scales.reserve(m * blocks * SCALES)?,
@@ -93,7 +98,7 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
             blocks,
         },
     };
-    let Kernels { rows_max, float_rows_max, quantize, interleave, .. } = parts[0].kernels;
+    let Kernels { rows_max, float_rows_max, brain_rows_max, quantize, interleave, round_pairs, .. } = parts[0].kernels;
     let share = |row_blocks: usize, work: &(dyn Fn(std::ops::Range<usize>) + Sync)| {
         if m * k < PREPARE_PARALLEL {
             work(0..row_blocks);
@@ -101,11 +106,15 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
         }
         pool.run(row_blocks, work)
     };
-    // SAFETY, of both: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
+    // SAFETY, of all three: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
     // tier.
     if floats {
         let rows = Rows { rows_max: float_rows_max, ..rows };
         share(row_block_count(m, float_rows_max), &|range| unsafe { interleave(&rows, range, to.floats) })?;
+    }
+    if brains {
+        let rows = Rows { rows_max: brain_rows_max, ..rows };
+        share(row_block_count(m, brain_rows_max), &|range| unsafe { round_pairs(&rows, range, to.brains) })?;
     }
     if integers {
         let rows = Rows { rows_max, ..rows };
@@ -129,7 +138,7 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
                     tiles: start - first..end - first,
                     outputs: part.matrix.n,
                     rows: m,
-                    floats: prepared.floats,
+                    floats: if part.matrix.kept == GgmlType::BF16 { prepared.brains } else { prepared.floats },
                     integers: prepared.integers,
                     output: part.output.as_mut_ptr(),
                 };

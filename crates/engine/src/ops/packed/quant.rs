@@ -6,17 +6,16 @@
 //! and checks of every address would stay what they are in a debug build, and make it a hundred times as slow.
 #![allow(clippy::needless_range_loop)]
 
-use std::ops::Range;
-
-use super::activation::{SCALES, STARTS, row_block, row_block_count, row_blocks_at_once};
-use super::formats::{BLOCK, Codes, Scales};
+use super::activation::{SCALES, STARTS, row_block, row_block_count};
+use super::formats::{BLOCK, Codes, PackedScales, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
+use super::unpacked;
 
 /// How far ahead weights are asked for. Measured: less is late, more is evicted again.
 const PREFETCH_BYTES: usize = 2048;
-/// Blocks of a part of the columns: with three tiles, as much as the nearest cache holds beside the rows.
-const PART_BLOCKS: usize = 32;
+/// Blocks of rows from which on unpacking the weights first is repaid.
+const UNPACK_ROW_BLOCKS_MIN: usize = 9;
 
 /// Bytes of a tile with `blocks` blocks.
 pub(super) const fn tile_bytes<C: Codes, S: Scales>(blocks: usize) -> usize {
@@ -32,78 +31,85 @@ pub(super) const fn group_bytes<C: Codes, S: Scales>() -> usize {
 /// # Safety
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
-pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: Scales>(run: &TileRun) {
-    let row_blocks = row_block_count(run.rows, L::ROWS_MAX);
-    let step = row_blocks_at_once(run.integers.blocks * BLOCK, L::ROWS_MAX);
-    let mut begin = 0;
-    while begin < row_blocks {
-        let rows = begin..row_blocks.min(begin + step);
+pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales>(run: &TileRun) {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        if row_block_count(run.rows, L::ROWS_MAX) >= UNPACK_ROW_BLOCKS_MIN {
+            return unpacked::tiles::<L, C, S>(run);
+        }
+        let together = if L::WIDE && run.rows > 1 { tiles_together::<S>() } else { 1 };
         let mut tile = run.tiles.start;
         while tile < run.tiles.end {
-            // SAFETY: as promised by the caller.
-            unsafe {
-                if L::WIDE && run.tiles.end - tile >= 3 {
-                    some_tiles::<L, C, S, 3>(run, tile, rows.clone());
-                    tile += 3;
-                } else {
-                    some_tiles::<L, C, S, 1>(run, tile, rows.clone());
-                    tile += 1;
-                }
+            // A single row waits for memory, which is read best in one stream.
+            match together.min(run.tiles.end - tile) {
+                3 => few_rows::<L, C, S, 3>(run, tile),
+                2 => few_rows::<L, C, S, 2>(run, tile),
+                _ => few_rows::<L, C, S, 1>(run, tile),
             }
+            tile += together;
         }
-        begin = rows.end;
     }
 }
 
-/// `T` tiles from `tile` on, for some row blocks. Many rows take the columns part by part: the weights of a part stay in
-/// the nearest cache while all rows pass, and the sums wait in the output.
+/// Tiles that a pass serves at a time, so that what is loaded of a row serves them all: as many as there are registers
+/// for their sums.
+pub(super) const fn tiles_together<S: Scales>() -> usize {
+    if S::HALVES { 2 } else { 3 }
+}
+
+/// `T` tiles from `tile` on, over all columns, for all rows, which are few.
 #[inline(always)]
-unsafe fn some_tiles<L: Lanes, C: Codes, S: Scales, const T: usize>(
+unsafe fn few_rows<L: Lanes, C: Codes, S: PackedScales, const T: usize>(run: &TileRun, tile: usize) {
+    let blocks = run.integers.blocks;
+    let stride = tile_bytes::<C, S>(blocks);
+    let weights = run.weights.wrapping_add(tile * stride);
+    let part = Part { first: 0, blocks, weights, stride, ahead: Ahead::Weights };
+    for index in 0..row_block_count(run.rows, L::ROWS_MAX) {
+        let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
+        // SAFETY: as for `tiles`.
+        unsafe { row_block_pass::<L, C, S, T>(run, tile, row, rows, part) }
+    }
+}
+
+/// `T` tiles times the block of `rows` rows from row `row` on.
+/// # Safety
+/// As for [`tiles`]; the row block is one of those that the activations were laid out in.
+#[inline(always)]
+pub(super) unsafe fn row_block_pass<L: Lanes, C: Codes, S: Scales, const T: usize>(
     run: &TileRun,
     tile: usize,
-    row_blocks: Range<usize>,
+    row: usize,
+    rows: usize,
+    part: Part,
 ) {
-    let all = run.integers.blocks;
-    let step = if run.rows <= L::ROWS_MAX { all } else { PART_BLOCKS };
-    for first in (0..all).step_by(step) {
-        let blocks = step.min(all - first);
-        for index in row_blocks.clone() {
-            let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
-            let ahead = if run.rows <= L::ROWS_MAX {
-                PREFETCH_BYTES
-            } else if index + 1 < row_blocks.end {
-                0
-            } else if first + blocks < all {
-                blocks / S::BLOCKS * group_bytes::<C, S>()
-            } else {
-                T * tile_bytes::<C, S>(all) - first / S::BLOCKS * group_bytes::<C, S>()
-            };
-            let part = Part { first, blocks, ahead };
-            // SAFETY: as for `tiles`; the row blocks are those that the activations were laid out in.
-            unsafe {
-                match rows {
-                    4 if L::ROWS_MAX >= 4 => pass::<L, C, S, 4, T>(run, tile, row, part),
-                    2 if L::ROWS_MAX >= 2 => pass::<L, C, S, 2, T>(run, tile, row, part),
-                    // A single row waits for memory, which is read best in one stream.
-                    _ => {
-                        for tile in tile..tile + T {
-                            pass::<L, C, S, 1, 1>(run, tile, row, part);
-                        }
-                    }
-                }
-            }
+    // SAFETY: as promised by the caller.
+    unsafe {
+        match rows {
+            4 if L::ROWS_MAX >= 4 => pass::<L, C, S, 4, T>(run, tile, row, part),
+            2 if L::ROWS_MAX >= 2 => pass::<L, C, S, 2, T>(run, tile, row, part),
+            _ => pass::<L, C, S, 1, T>(run, tile, row, part),
         }
     }
 }
 
-/// A part of the columns, in blocks. It begins at a group.
+/// A part of the columns, in blocks, and where the weights of the first tile lie there. It begins at a group.
 #[derive(Clone, Copy)]
-struct Part {
-    first: usize,
-    blocks: usize,
-    /// How far ahead weights are asked for, in bytes: a little when memory is what a pass waits for; else, by the
-    /// last rows' pass, what comes after this part. Nothing if 0.
-    ahead: usize,
+pub(super) struct Part {
+    pub(super) first: usize,
+    pub(super) blocks: usize,
+    pub(super) weights: *const u8,
+    /// From one tile to the next, in bytes.
+    pub(super) stride: usize,
+    pub(super) ahead: Ahead,
+}
+
+/// What a pass asks for ahead.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ahead {
+    /// The weights a little further on, when memory is what it waits for.
+    Weights,
+    /// What the next rows' pass needs: the weights are near.
+    Rows,
 }
 
 /// `T` tiles times `M` rows from row `row` on, over a part of the columns.
@@ -125,21 +131,28 @@ unsafe fn pass<L: Lanes, C: Codes, S: Scales, const M: usize, const T: usize>(
             starts: from.starts.wrapping_add(row * from.blocks * STARTS + part.first * M).cast_const(),
             stride: from.blocks * M,
         };
-        let tile_bytes = tile_bytes::<C, S>(from.blocks);
-        let mut group = run.weights.wrapping_add(tile * tile_bytes + part.first / S::BLOCKS * group_bytes::<C, S>());
+        if part.ahead == Ahead::Rows {
+            run.prefetch::<L, M, T>(tile, row + M);
+        }
+        let mut group = part.weights;
         let mut left = part.blocks;
         while left > 0 {
             let mut tiles = [Tile::<L> { group, head: S::head::<L>(group, C::FACTOR) }; T];
             for t in 1..T {
-                tiles[t].group = group.wrapping_add(t * tile_bytes);
+                tiles[t].group = group.wrapping_add(t * part.stride);
                 tiles[t].head = S::head::<L>(tiles[t].group, C::FACTOR);
             }
-            if part.ahead > 0 {
-                prefetch::<L, T>(&tiles, part.ahead, S::BYTES);
+            if part.ahead == Ahead::Weights {
+                prefetch::<L, T>(&tiles, PREFETCH_BYTES, S::BYTES);
             }
             for block in 0..S::BLOCKS.min(left) {
-                if part.ahead > 0 {
-                    prefetch::<L, T>(&tiles, part.ahead + S::BYTES + block * C::BYTES, C::BYTES);
+                match part.ahead {
+                    Ahead::Weights => prefetch::<L, T>(&tiles, PREFETCH_BYTES + S::BYTES + block * C::BYTES, C::BYTES),
+                    Ahead::Rows => {
+                        for line in 0..(BLOCK * M).div_ceil(64) {
+                            L::prefetch(codes.wrapping_add(from.blocks * BLOCK * M + 64 * line).cast());
+                        }
+                    }
                 }
                 add_products::<L, C, S, M, T>(&mut sums, &tiles, block, codes, beside);
                 if S::MINS {

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::activation::{Floats, Integers, Rows};
-use super::formats::{Codes, Scales, Visitor, visit};
+use super::formats::{Codes, PackedScales, Visitor, visit};
 use super::lanes::{LANES, Lanes, Portable};
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
@@ -23,11 +23,13 @@ pub enum Tier {
     Avx2Vnni,
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// The same with AVX-512 BF16.
+    Avx512Bf16,
 }
 
 impl Tier {
     /// All tiers, the plainest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx2Vnni, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx2Vnni, Self::Avx512, Self::Avx512Bf16];
 
     /// The best that this CPU has.
     pub fn detect() -> Self {
@@ -41,18 +43,20 @@ impl Tier {
             let avx2 = || {
                 is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             };
+            let avx512 = || {
+                avx2()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            };
             match self {
                 Self::Portable => true,
                 Self::Avx2 => avx2(),
                 Self::Avx2Vnni => avx2() && is_x86_feature_detected!("avxvnni"),
-                Self::Avx512 => {
-                    avx2()
-                        && is_x86_feature_detected!("avx512f")
-                        && is_x86_feature_detected!("avx512bw")
-                        && is_x86_feature_detected!("avx512dq")
-                        && is_x86_feature_detected!("avx512vl")
-                        && is_x86_feature_detected!("avx512vnni")
-                }
+                Self::Avx512 => avx512(),
+                Self::Avx512Bf16 => avx512() && is_x86_feature_detected!("avx512bf16"),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -108,6 +112,21 @@ impl TileRun {
         }
     }
 
+    /// Asks for the outputs of `T` tiles from `tile` on and `M` rows from row `row` on, which need not exist.
+    /// # Safety
+    /// `L` fits the CPU.
+    #[inline(always)]
+    pub(super) unsafe fn prefetch<L: Lanes, const M: usize, const T: usize>(&self, tile: usize, row: usize) {
+        for t in 0..T {
+            let (mut at, _) = self.place(tile, t, row);
+            for _ in 0..M {
+                // SAFETY: the address is only asked for.
+                unsafe { L::prefetch(at.cast_const().cast()) };
+                at = at.wrapping_add(self.outputs);
+            }
+        }
+    }
+
     /// Writes these outputs.
     /// # Safety
     /// As for [`TileRun::begin`].
@@ -145,12 +164,16 @@ pub(super) struct Kernels {
     pub(super) rows_max: usize,
     /// Rows of the blocks of floats.
     pub(super) float_rows_max: usize,
+    /// Rows of the blocks of pairs of bfloats.
+    pub(super) brain_rows_max: usize,
     /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
     pub(super) tiles: unsafe fn(&TileRun),
     /// Makes row blocks into integers. Unsafe as [`Rows::quantize`] is.
     pub(super) quantize: unsafe fn(&Rows<'_>, Range<usize>, Integers),
     /// Lays row blocks out as floats. Unsafe as [`Rows::interleave`] is.
     pub(super) interleave: unsafe fn(&Rows<'_>, Range<usize>, Floats),
+    /// Lays row blocks out as pairs of bfloats. Unsafe as [`Rows::round_pairs`] is.
+    pub(super) round_pairs: unsafe fn(&Rows<'_>, Range<usize>, Floats),
 }
 
 impl Kernels {
@@ -164,6 +187,8 @@ impl Kernels {
             Tier::Avx2Vnni => avx2_vnni::kernels(ty),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512 => avx512::kernels(ty),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx512Bf16 => avx512_bf16(ty),
             #[cfg(not(target_arch = "x86_64"))]
             _ => portable::kernels(ty),
         }
@@ -177,7 +202,7 @@ macro_rules! tier {
             use super::*;
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn quantized<C: Codes, S: Scales>(run: &TileRun) {
+            unsafe fn quantized<C: Codes, S: PackedScales>(run: &TileRun) {
                 // SAFETY: the caller's promise, passed on.
                 unsafe { quant::tiles::<$lanes, C, S>(run) }
             }
@@ -200,11 +225,17 @@ macro_rules! tier {
                 unsafe { rows.interleave(range, to) }
             }
 
+            $(#[target_feature(enable = $features)])?
+            unsafe fn round_pairs(rows: &Rows<'_>, range: Range<usize>, to: Floats) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { rows.round_pairs(range, to) }
+            }
+
             struct Quantized;
 
             impl Visitor for Quantized {
                 type Output = unsafe fn(&TileRun);
-                fn visit<C: Codes, S: Scales>(self) -> Self::Output {
+                fn visit<C: Codes, S: PackedScales>(self) -> Self::Output {
                     quantized::<C, S>
                 }
             }
@@ -215,8 +246,15 @@ macro_rules! tier {
                     GgmlType::BF16 => floats::<float::Brains>,
                     _ => floats::<float::Singles>,
                 });
-                let (rows_max, float_rows_max) = (<$lanes>::ROWS_MAX, <$lanes>::FLOAT_ROWS_MAX);
-                Kernels { rows_max, float_rows_max, tiles, quantize, interleave }
+                Kernels {
+                    rows_max: <$lanes>::ROWS_MAX,
+                    float_rows_max: <$lanes>::FLOAT_ROWS_MAX,
+                    brain_rows_max: <$lanes>::BRAIN_ROWS_MAX,
+                    tiles,
+                    quantize,
+                    interleave,
+                    round_pairs,
+                }
             }
         }
     };
@@ -228,4 +266,16 @@ tier!(avx2, Avx2<false>, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
 tier!(avx2_vnni, Avx2<true>, "avx2,fma,f16c,avxvnni");
 #[cfg(target_arch = "x86_64")]
-tier!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
+tier!(avx512, Avx512<false>, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
+
+/// As AVX-512, but for bfloats.
+#[cfg(target_arch = "x86_64")]
+fn avx512_bf16(ty: GgmlType) -> Kernels {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16,avx2,fma,f16c")]
+    unsafe fn brains(run: &TileRun) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { float::tiles::<Avx512<true>, float::Brains>(run) }
+    }
+    let kernels = Kernels { brain_rows_max: <Avx512<true>>::BRAIN_ROWS_MAX, ..avx512::kernels(ty) };
+    if ty == GgmlType::BF16 { Kernels { tiles: brains, ..kernels } } else { kernels }
+}

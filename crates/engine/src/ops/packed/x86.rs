@@ -3,6 +3,7 @@
 //! Invariant: a function here runs only inside a kernel compiled for its instructions, on a CPU that has them.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
 use super::lanes::Lanes;
 
@@ -14,19 +15,22 @@ unsafe fn load_four(at: *const u8) -> __m128i {
     unsafe { _mm_castps_si128(_mm_load_ss(at.cast())) }
 }
 
-/// AVX-512 F, BW, DQ, VL and VNNI.
+/// AVX-512 F, BW, DQ, VL and VNNI; `BF16` also has the extension of that name.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(super) struct Avx512<const BF16: bool>;
 
 // SAFETY of all blocks within: the CPU has the instructions and the pointers are good for what is read, as the trait
 // asks of its callers.
-impl Lanes for Avx512 {
+impl<const BF16: bool> Lanes for Avx512<BF16> {
     type F = __m512;
     type I = __m512i;
     type B = __m512i;
     type A = __m512i;
+    type P = __m512i;
+    type Q = __m512i;
     const ROWS_MAX: usize = 4;
     const FLOAT_ROWS_MAX: usize = 4;
+    const BRAIN_ROWS_MAX: usize = if BF16 { 8 } else { 4 };
     const WIDE: bool = true;
 
     #[inline(always)]
@@ -74,11 +78,28 @@ impl Lanes for Avx512 {
         unsafe { _mm512_cvtph_ps(_mm256_load_si256(at.cast())) }
     }
     #[inline(always)]
-    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
+    unsafe fn pairs(at: *const u8) -> Self::P {
+        unsafe { _mm512_load_si512(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn pair(at: *const u8) -> Self::Q {
+        unsafe { _mm512_broadcastd_epi32(load_four(at)) }
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: Self::F, weights: Self::P, input: Self::Q) -> Self::F {
         unsafe {
-            let pairs = _mm512_load_si512(at.cast());
-            let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32 as i32));
-            (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
+            if BF16 {
+                return _mm512_dpbf16_ps(
+                    sum,
+                    transmute::<__m512i, __m512bh>(weights),
+                    transmute::<__m512i, __m512bh>(input),
+                );
+            }
+            let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+            let first = |pairs| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs));
+            let second = |pairs| _mm512_castsi512_ps(_mm512_and_si512(pairs, upper));
+            let sum = _mm512_fmadd_ps(first(weights), first(input), sum);
+            _mm512_fmadd_ps(second(weights), second(input), sum)
         }
     }
     #[inline(always)]
@@ -106,6 +127,10 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn bytes(at: *const u8) -> Self::B {
         unsafe { _mm512_load_si512(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(at: *mut u8, bytes: Self::B) {
+        unsafe { _mm512_store_si512(at.cast(), bytes) }
     }
     #[inline(always)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
@@ -174,6 +199,10 @@ impl Lanes for Avx512 {
     unsafe fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
+    #[inline(always)]
+    unsafe fn prefetch_far(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
+    }
 }
 
 /// AVX2, FMA and F16C; `VNNI` also has AVX-VNNI.
@@ -193,8 +222,11 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     type I = [__m256i; 2];
     type B = [__m256i; 2];
     type A = __m256i;
+    type P = [__m256i; 2];
+    type Q = __m256i;
     const ROWS_MAX: usize = 2;
     const FLOAT_ROWS_MAX: usize = 4;
+    const BRAIN_ROWS_MAX: usize = 4;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -240,13 +272,23 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn load_bf16(at: *const u8) -> (Self::F, Self::F) {
+    unsafe fn pairs(at: *const u8) -> Self::P {
+        unsafe { Self::bytes(at) }
+    }
+    #[inline(always)]
+    unsafe fn pair(at: *const u8) -> Self::Q {
+        unsafe { _mm256_broadcastd_epi32(load_four(at)) }
+    }
+    #[inline(always)]
+    unsafe fn dot_pairs(sum: Self::F, weights: Self::P, input: Self::Q) -> Self::F {
         unsafe {
-            let pairs = Self::bytes(at);
-            let upper = [_mm256_set1_epi32(0xffff_0000_u32 as i32); 2];
-            let first = [_mm256_slli_epi32::<16>(pairs[0]), _mm256_slli_epi32::<16>(pairs[1])];
-            let second = halves!(_mm256_and_si256(pairs, upper));
-            (halves!(_mm256_castsi256_ps(first)), halves!(_mm256_castsi256_ps(second)))
+            let upper = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+            let first = |pairs| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs));
+            let second = |pairs| _mm256_castsi256_ps(_mm256_and_si256(pairs, upper));
+            let (left, right) = ([first(input); 2], [second(input); 2]);
+            let (firsts, seconds) = (halves!(first(weights)), halves!(second(weights)));
+            let sum = halves!(_mm256_fmadd_ps(firsts, left, sum));
+            halves!(_mm256_fmadd_ps(seconds, right, sum))
         }
     }
     #[inline(always)]
@@ -279,6 +321,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn bytes(at: *const u8) -> Self::B {
         unsafe { [_mm256_load_si256(at.cast()), _mm256_load_si256(at.wrapping_add(32).cast())] }
+    }
+    #[inline(always)]
+    unsafe fn store_bytes(at: *mut u8, bytes: Self::B) {
+        unsafe {
+            _mm256_store_si256(at.cast(), bytes[0]);
+            _mm256_store_si256(at.wrapping_add(32).cast(), bytes[1]);
+        }
     }
     #[inline(always)]
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B {
@@ -395,5 +444,9 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn prefetch(at: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn prefetch_far(at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }
