@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::error::{Error, Result};
 use crate::ops::packed::{Packed, matmul_many};
 use crate::ops::pool::Pool;
-use crate::ops::tensor::values;
+use crate::ops::rows;
+use crate::ops::tensor::{Lent, values};
 
 /// `y = x W^T + b`, with `W` as `[outputs, inputs]`.
 #[derive(Clone)]
@@ -35,47 +36,31 @@ impl Linear {
     }
 
     /// Applies the layer to every row of `input` `[rows, inputs]`.
-    pub fn forward(&self, input: &Tensor, pool: &Pool) -> Result<Tensor> {
+    pub fn forward<'a>(&self, input: &Tensor, pool: &'a Pool) -> Result<Lent<'a>> {
         let [output] = Self::forward_together([self], input, pool)?;
         Ok(output)
     }
 
-    /// Applies the layer to `rows` rows of plain numbers.
-    pub fn apply(&self, input: &[f32], rows: usize, pool: &Pool) -> Result<Vec<f32>> {
-        let [output] = Self::apply_together([self], input, rows, pool)?;
-        Ok(output)
-    }
-
     /// Applies several layers to the same input in one go.
-    pub fn forward_together<const N: usize>(layers: [&Self; N], input: &Tensor, pool: &Pool) -> Result<[Tensor; N]> {
-        let (rows, _) = input.dims2()?;
-        let outputs = Self::apply_together(layers, &values(input)?, rows, pool)?;
-        let mut tensors = Vec::with_capacity(N);
-        for (output, layer) in outputs.into_iter().zip(layers) {
-            tensors.push(Tensor::from_vec(output, (rows, layer.weight.n()), &Device::Cpu)?);
-        }
-        tensors.try_into().map_err(|_| Error::internal("a linear layer lost an output"))
-    }
-
-    fn apply_together<const N: usize>(
+    pub fn forward_together<'a, const N: usize>(
         layers: [&Self; N],
-        input: &[f32],
-        rows: usize,
-        pool: &Pool,
-    ) -> Result<[Vec<f32>; N]> {
-        let mut outputs = layers.map(|layer| vec![0f32; rows * layer.weight.n()]);
+        input: &Tensor,
+        pool: &'a Pool,
+    ) -> Result<[Lent<'a>; N]> {
+        let (rows, _) = input.dims2()?;
+        let mut outputs = layers.map(|layer| pool.take_values(rows * layer.weight.n()));
         {
             let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
             let weights = layers.map(|layer| layer.weight.as_ref());
-            matmul_many(&weights, input, rows, &mut slices, pool)?;
+            matmul_many(&weights, &values(input)?, rows, &mut slices, pool)?;
         }
-        for (output, layer) in outputs.iter_mut().zip(layers) {
+        let mut tensors = Vec::with_capacity(N);
+        for (mut output, layer) in outputs.into_iter().zip(layers) {
             if let Some(bias) = &layer.bias {
-                for row in output.chunks_exact_mut(bias.len()) {
-                    row.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
-                }
+                rows::add_to_each(&mut output, bias, pool)?;
             }
+            tensors.push(Lent::new(output, rows, layer.weight.n(), pool)?);
         }
-        Ok(outputs)
+        tensors.try_into().map_err(|_| Error::internal("a linear layer lost an output"))
     }
 }

@@ -10,7 +10,7 @@ pub mod rope;
 
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
 use crate::batch::{Batch, Logits};
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::ops::attention::{self, AttentionShape, QuerySpan};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, RotaryTable};
-use crate::ops::tensor::values;
+use crate::ops::tensor::{Lent, values};
 use crate::progress::Progress;
 use crate::weights::Weights;
 use config::{DecoderConfig, HeadWeights};
@@ -115,30 +115,39 @@ impl Decoder {
             })
             .collect();
         let table = self.rotary.table(&batch.positions);
+        let eps = self.config.norm_eps;
         let mut x = self.embed(&batch.tokens)?;
+        // What the layer before adds to `x`; it is added on the way to the next norm.
+        let mut delta: Option<Lent<'_>> = None;
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = rows::rms_norm(&x, &layer.attention_norm, self.config.norm_eps, pool)?;
+            let normed = match delta.take() {
+                Some(delta) => rows::add_norm(&mut x, &delta, &layer.attention_norm, eps, pool)?,
+                None => rows::rms_norm(&x, &layer.attention_norm, eps, pool)?,
+            };
             let query = self.write_keys(index, layer, &normed, &table, batch, pages)?;
+            drop(normed);
             let mixed = attention::attend(&query, &pages.layer(index), &layer.shape, &spans, pool)?;
-            x = rows::add(&x, &layer.attention_output.forward(&mixed, pool)?, pool)?;
-            let normed = rows::rms_norm(&x, &layer.feed_forward_norm, self.config.norm_eps, pool)?;
-            let [gate, up] = Linear::forward_together([&layer.gate, &layer.up], &normed, pool)?;
-            let gated = rows::silu_multiply(&gate, &up, pool)?;
-            x = rows::add(&x, &layer.down.forward(&gated, pool)?, pool)?;
+            let attended = layer.attention_output.forward(&mixed, pool)?;
+            let normed = rows::add_norm(&mut x, &attended, &layer.feed_forward_norm, eps, pool)?;
+            drop((mixed, attended));
+            let [mut gate, up] = Linear::forward_together([&layer.gate, &layer.up], &normed, pool)?;
+            rows::silu_multiply(&mut gate, &up, pool)?;
+            delta = Some(layer.down.forward(&gate, pool)?);
         }
-        self.logits(&x, &batch.logit_rows)
+        self.logits(&x, delta.as_deref(), &batch.logit_rows)
     }
 
-    fn embed(&self, tokens: &[u32]) -> Result<Tensor> {
+    fn embed(&self, tokens: &[u32]) -> Result<Lent<'_>> {
         let hidden = self.config.hidden;
-        let mut x = vec![0f32; tokens.len() * hidden];
-        for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
-            if token as usize >= self.config.vocabulary {
-                return Err(Error::invalid("prompt", format!("token {token} is not in the vocabulary")));
+        Lent::filled(tokens.len(), hidden, &self.pool, |x| {
+            for (&token, row) in tokens.iter().zip(x.chunks_exact_mut(hidden)) {
+                if token as usize >= self.config.vocabulary {
+                    return Err(Error::invalid("prompt", format!("token {token} is not in the vocabulary")));
+                }
+                self.embedding.row(token as usize, row)?;
             }
-            self.embedding.row(token as usize, row)?;
-        }
-        Ok(Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)?)
+            Ok(())
+        })
     }
 
     /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned.
@@ -150,7 +159,7 @@ impl Decoder {
         table: &RotaryTable,
         batch: &Batch,
         pages: &mut Pages,
-    ) -> Result<Tensor> {
+    ) -> Result<Lent<'_>> {
         let pool = &*self.pool;
         let eps = self.config.norm_eps;
         let head_dim = self.config.head_dim;
@@ -168,20 +177,31 @@ impl Decoder {
         Ok(query)
     }
 
-    fn logits(&self, x: &Tensor, wanted: &[usize]) -> Result<Logits> {
-        let (hidden, vocabulary) = (self.config.hidden, self.config.vocabulary);
+    /// Logits of the rows `wanted` of `x`, to which `delta` is still to be added.
+    fn logits(&self, x: &Tensor, delta: Option<&Tensor>, wanted: &[usize]) -> Result<Logits> {
+        let (hidden, vocabulary, pool) = (self.config.hidden, self.config.vocabulary, &*self.pool);
         if wanted.is_empty() {
             return Ok(Logits { values: Vec::new(), vocabulary });
         }
-        let all = values(x)?;
-        let mut chosen = Vec::with_capacity(wanted.len() * hidden);
-        for &row in wanted {
-            chosen.extend_from_slice(&all[row * hidden..(row + 1) * hidden]);
-        }
-        let chosen = Tensor::from_vec(chosen, (wanted.len(), hidden), &Device::Cpu)?;
-        let normed = rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, &self.pool)?;
-        let logits = self.head.apply(&values(&normed)?, wanted.len(), &self.pool)?;
-        Ok(Logits { values: logits, vocabulary })
+        let choose = |from: &Tensor| {
+            let all = values(from)?;
+            Lent::filled(wanted.len(), hidden, pool, |chosen| {
+                for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
+                    chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
+                }
+                Ok(())
+            })
+        };
+        let mut chosen = choose(x)?;
+        let normed = match delta {
+            Some(delta) => {
+                let delta = choose(delta)?;
+                rows::add_norm(&mut chosen, &delta, &self.final_norm, self.config.norm_eps, pool)?
+            }
+            None => rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, pool)?,
+        };
+        let logits = self.head.forward(&normed, pool)?;
+        Ok(Logits { values: logits.into_values(), vocabulary })
     }
 }
 

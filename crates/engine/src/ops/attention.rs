@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -17,7 +17,7 @@ use half::slice::HalfFloatSliceExt;
 use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
-use super::tensor::values;
+use super::tensor::{Lent, values};
 use super::tier::{exp, multiply_add, tiers};
 use crate::config::BLOCK_TOKENS;
 use crate::error::Result;
@@ -268,13 +268,13 @@ fn attend_piece(
 
 /// Causal attention of `query` `[T, heads * head_dim]` over the cache, which already holds the keys and values of
 /// the step's own rows. Returns `[T, heads * head_dim]`.
-pub fn attend(
+pub fn attend<'a>(
     query: &Tensor,
     cache: &PagedCache<'_>,
     shape: &AttentionShape,
     spans: &[QuerySpan<'_>],
-    pool: &Pool,
-) -> Result<Tensor> {
+    pool: &'a Pool,
+) -> Result<Lent<'a>> {
     let (rows, columns) = query.dims2()?;
     let query = values(query)?;
     let group_columns = shape.heads / shape.kv_heads * shape.head_dim;
@@ -286,7 +286,7 @@ pub fn attend(
             }
         }
     }
-    let mut output = vec![0f32; rows * columns];
+    let mut output = pool.take_values(rows * columns);
     let parts = Shared::new(&mut output);
     pool.run(pieces.len(), |range| {
         for piece in &pieces[range] {
@@ -300,7 +300,7 @@ pub fn attend(
             }
         }
     })?;
-    Ok(Tensor::from_vec(output, (rows, columns), &Device::Cpu)?)
+    Lent::new(output, rows, columns, pool)
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ impl World {
         let width = self.shape.heads * self.shape.head_dim;
         let rows = query.len() / width;
         let pool = Pool::new(threads).unwrap();
-        let query = Tensor::from_slice(query, (rows, width), &Device::Cpu).unwrap();
+        let query = Tensor::from_slice(query, (rows, width), &candle_core::Device::Cpu).unwrap();
         let cache = PagedCache { keys: Cached::F32(&self.keys), values: Cached::F32(&self.values) };
         let span = QuerySpan { first_row: 0, rows, start, blocks: &self.blocks };
         let output = attend(&query, &cache, &self.shape, &[span], &pool).unwrap();

@@ -27,6 +27,9 @@ const OPEN: u64 = 1 << 31;
 /// The gate's bits that count the threads inside a job.
 const ENTERED: u64 = OPEN - 1;
 
+/// Memory of so many tensors is kept: more than a layer of a model has at a time.
+const VALUES_KEPT_MAX: usize = 16;
+
 thread_local! {
     /// Whether this thread is inside a job, so that a nested call runs where it is.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -40,6 +43,8 @@ pub struct Pool {
     turn: Mutex<()>,
     /// Buffers that ops borrow for the length of a call, at most one per concurrent caller.
     scratch: Mutex<Vec<Scratch>>,
+    /// Memory of tensors that are gone, for the next ones.
+    values: Mutex<Vec<Vec<f32>>>,
 }
 
 /// What changes hands with every job: one cache line, since each that crosses between cores costs a good part of a
@@ -105,7 +110,13 @@ impl Pool {
             done: Mutex::new(()),
             finished: Condvar::new(),
         });
-        let mut pool = Self { shared, workers: Vec::new(), turn: Mutex::new(()), scratch: Mutex::new(Vec::new()) };
+        let mut pool = Self {
+            shared,
+            workers: Vec::new(),
+            turn: Mutex::default(),
+            scratch: Mutex::default(),
+            values: Mutex::default(),
+        };
         for index in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new().name(format!("pool-{index}")).spawn(move || shared.serve());
@@ -157,6 +168,29 @@ impl Pool {
     /// Buffers for one call; give them back with [`Pool::put_scratch`] so that the next call need not allocate.
     pub(crate) fn take_scratch(&self) -> Scratch {
         lock(&self.scratch).pop().unwrap_or_default()
+    }
+
+    /// Memory for `len` numbers, with anything in it; give it back with [`Pool::put_values`].
+    pub(crate) fn take_values(&self, len: usize) -> Vec<f32> {
+        let mut kept = lock(&self.values);
+        // The steps of a model ask for the same lengths again and again.
+        let place = kept.iter().position(|values| values.len() == len);
+        let place = place.or_else(|| kept.iter().position(|values| values.capacity() >= len));
+        let mut values = place.or(kept.len().checked_sub(1)).map(|place| kept.swap_remove(place)).unwrap_or_default();
+        drop(kept);
+        if values.capacity() < len {
+            return vec![0.0; len];
+        }
+        values.resize(len, 0.0);
+        values
+    }
+
+    /// Takes such memory back.
+    pub(crate) fn put_values(&self, values: Vec<f32>) {
+        let mut kept = lock(&self.values);
+        if kept.len() < VALUES_KEPT_MAX && values.capacity() > 0 {
+            kept.push(values);
+        }
     }
 
     /// Takes buffers back.

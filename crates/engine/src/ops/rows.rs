@@ -4,13 +4,15 @@
 //!
 //! Inputs and outputs are f32 tensors on the CPU, `[rows, columns]`.
 
-use candle_core::{Device, Tensor};
+use std::ops::Range;
+
+use candle_core::Tensor;
 
 #[cfg(target_arch = "x86_64")]
 use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
-use super::tensor::values;
+use super::tensor::{Lent, values};
 use super::tier::{exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
@@ -43,9 +45,9 @@ fn rms_norm_body<const FUSED: bool>(input: &[f32], weight: &[f32], eps: f32, out
 }
 
 #[inline(always)]
-fn silu_multiply_body<const FUSED: bool>(gate: &[f32], up: &[f32], output: &mut [f32]) {
-    for ((y, &g), &u) in output.iter_mut().zip(gate).zip(up) {
-        *y = g / (1.0 + exp::<FUSED>(-g)) * u;
+fn silu_multiply_body<const FUSED: bool>(gate: &mut [f32], up: &[f32]) {
+    for (g, &u) in gate.iter_mut().zip(up) {
+        *g = *g / (1.0 + exp::<FUSED>(-*g)) * u;
     }
 }
 
@@ -65,39 +67,58 @@ fn rotate_body<const FUSED: bool>(input: &[f32], head_dim: usize, cos: &[f32], s
     }
 }
 
+/// Adds `delta` to every row of `x` and norms the sum.
 #[inline(always)]
-fn add_body<const FUSED: bool>(a: &[f32], b: &[f32], output: &mut [f32]) {
-    for ((y, &a), &b) in output.iter_mut().zip(a).zip(b) {
-        *y = a + b;
+fn add_norm_body<const FUSED: bool>(x: &mut [f32], delta: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) {
+    for (x, &delta) in x.iter_mut().zip(delta) {
+        *x += delta;
+    }
+    rms_norm_body::<FUSED>(x, weight, eps, output);
+}
+
+#[inline(always)]
+fn add_to_each_body<const FUSED: bool>(rows: &mut [f32], bias: &[f32]) {
+    for row in rows.chunks_exact_mut(bias.len()) {
+        for (x, &bias) in row.iter_mut().zip(bias) {
+            *x += bias;
+        }
     }
 }
 
 tiers! { fn rms_norm_rows(input: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) = rms_norm_body; }
-tiers! { fn silu_multiply_rows(gate: &[f32], up: &[f32], output: &mut [f32]) = silu_multiply_body; }
+tiers! { fn silu_multiply_rows(gate: &mut [f32], up: &[f32]) = silu_multiply_body; }
 tiers! { fn rotate_row(input: &[f32], head_dim: usize, cos: &[f32], sin: &[f32], output: &mut [f32]) = rotate_body; }
-tiers! { fn add_rows(a: &[f32], b: &[f32], output: &mut [f32]) = add_body; }
+tiers! {
+    fn add_norm_rows(x: &mut [f32], delta: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) = add_norm_body;
+}
+tiers! { fn add_to_each_row(rows: &mut [f32], bias: &[f32]) = add_to_each_body; }
+
+/// Calls `work` with ranges that cover all rows, on all threads if there are more than a few.
+fn share_rows(rows: usize, pool: &Pool, work: impl Fn(Range<usize>) + Sync) -> Result<()> {
+    if rows <= ROWS_PER_PIECE {
+        work(0..rows);
+        return Ok(());
+    }
+    pool.run(rows.div_ceil(ROWS_PER_PIECE), |range| {
+        work(range.start * ROWS_PER_PIECE..rows.min(range.end * ROWS_PER_PIECE));
+    })
+}
 
 /// Runs `work(rows, output of those rows)` over all rows of a new `[rows, columns]` tensor.
-fn for_rows(
+fn for_rows<'a>(
     rows: usize,
     columns: usize,
-    pool: &Pool,
-    work: impl Fn(std::ops::Range<usize>, &mut [f32]) + Sync,
-) -> Result<Tensor> {
-    let mut output = vec![0f32; rows * columns];
-    if rows <= ROWS_PER_PIECE {
-        work(0..rows, &mut output);
-    } else {
-        let shared = Shared::new(&mut output);
-        pool.run(rows.div_ceil(ROWS_PER_PIECE), |range| {
-            for piece in range {
-                let (first, last) = (piece * ROWS_PER_PIECE, rows.min((piece + 1) * ROWS_PER_PIECE));
-                // SAFETY: the output outlives the call, and the pool hands out every piece once.
-                work(first..last, unsafe { shared.slice(first * columns, (last - first) * columns) });
-            }
-        })?;
-    }
-    Ok(Tensor::from_vec(output, (rows, columns), &Device::Cpu)?)
+    pool: &'a Pool,
+    work: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) -> Result<Lent<'a>> {
+    Lent::filled(rows, columns, pool, |output| {
+        let output = Shared::new(output);
+        share_rows(rows, pool, |range| {
+            let (start, len) = (range.start * columns, range.len() * columns);
+            // SAFETY: the output outlives the call, and every row is in one range.
+            work(range, unsafe { output.slice(start, len) });
+        })
+    })
 }
 
 fn columns_of(tensor: &Tensor) -> Result<(usize, usize)> {
@@ -106,7 +127,7 @@ fn columns_of(tensor: &Tensor) -> Result<(usize, usize)> {
 
 /// Root mean square norm of every row, times `weight` (Zhang and Sennrich 2019). A row longer than `weight` is
 /// taken as several heads that are normed each by itself.
-pub fn rms_norm(input: &Tensor, weight: &[f32], eps: f32, pool: &Pool) -> Result<Tensor> {
+pub fn rms_norm<'a>(input: &Tensor, weight: &[f32], eps: f32, pool: &'a Pool) -> Result<Lent<'a>> {
     let (rows, columns) = columns_of(input)?;
     if weight.is_empty() || columns % weight.len() != 0 {
         return Err(Error::internal(format!("a norm of {} weights for {columns} columns", weight.len())));
@@ -117,23 +138,49 @@ pub fn rms_norm(input: &Tensor, weight: &[f32], eps: f32, pool: &Pool) -> Result
     })
 }
 
-/// `silu(gate) * up`, element by element (Shazeer 2020).
-pub fn silu_multiply(gate: &Tensor, up: &Tensor, pool: &Pool) -> Result<Tensor> {
+/// Adds `delta` to `x`, both `[rows, columns]`, and returns the norm of the sum, as [`rms_norm`] does: one way through
+/// memory for both.
+pub fn add_norm<'a>(x: &mut Lent<'_>, delta: &Tensor, weight: &[f32], eps: f32, pool: &'a Pool) -> Result<Lent<'a>> {
+    let (rows, columns) = columns_of(x)?;
+    if delta.dims2()? != (rows, columns) || weight.len() != columns {
+        return Err(Error::internal(format!("a norm of {} weights for {columns} columns", weight.len())));
+    }
+    let delta = values(delta)?;
+    let mut normed = pool.take_values(rows * columns);
+    x.change(|x| {
+        let (x, normed) = (Shared::new(x), Shared::new(&mut normed));
+        share_rows(rows, pool, |range| {
+            let (start, len) = (range.start * columns, range.len() * columns);
+            // SAFETY: both outlive the call, and every row is in one range.
+            let (x, normed) = unsafe { (x.slice(start, len), normed.slice(start, len)) };
+            add_norm_rows(x, &delta[start..start + len], weight, eps, normed);
+        })
+    })?;
+    Lent::new(normed, rows, columns, pool)
+}
+
+/// Makes `gate` into `silu(gate) * up`, element by element (Shazeer 2020).
+pub fn silu_multiply(gate: &mut Lent<'_>, up: &Tensor, pool: &Pool) -> Result<()> {
     let (rows, columns) = columns_of(gate)?;
-    let (g, u) = (values(gate)?, values(up)?);
-    for_rows(rows, columns, pool, |range, y| {
-        let at = range.start * columns..range.end * columns;
-        silu_multiply_rows(&g[at.clone()], &u[at], y);
+    let up = values(up)?;
+    gate.change(|gate| {
+        let gate = Shared::new(gate);
+        share_rows(rows, pool, |range| {
+            let (start, len) = (range.start * columns, range.len() * columns);
+            // SAFETY: it outlives the call, and every row is in one range.
+            silu_multiply_rows(unsafe { gate.slice(start, len) }, &up[start..start + len]);
+        })
     })
 }
 
-/// Sum of two tensors of equal shape.
-pub fn add(a: &Tensor, b: &Tensor, pool: &Pool) -> Result<Tensor> {
-    let (rows, columns) = columns_of(a)?;
-    let (a, b) = (values(a)?, values(b)?);
-    for_rows(rows, columns, pool, |range, y| {
-        let at = range.start * columns..range.end * columns;
-        add_rows(&a[at.clone()], &b[at], y);
+/// Adds `bias` to every row of `values`.
+pub fn add_to_each(values: &mut [f32], bias: &[f32], pool: &Pool) -> Result<()> {
+    let columns = bias.len();
+    let rows = values.len() / columns;
+    let values = Shared::new(values);
+    share_rows(rows, pool, |range| {
+        // SAFETY: they outlive the call, and every row is in one range.
+        add_to_each_row(unsafe { values.slice(range.start * columns, range.len() * columns) }, bias);
     })
 }
 
@@ -150,7 +197,7 @@ pub struct RotaryTable {
 
 /// Rotates the heads of every row by its position, pairs half a head apart (Su et al. 2021, in GPT-NeoX's order).
 /// Dimensions beyond the table's stay as they are.
-pub fn rotate(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &Pool) -> Result<Tensor> {
+pub fn rotate<'a>(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &'a Pool) -> Result<Lent<'a>> {
     let (rows, columns) = columns_of(input)?;
     let x = values(input)?;
     for_rows(rows, columns, pool, |range, y| {

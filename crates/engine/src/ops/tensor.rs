@@ -1,11 +1,14 @@
-//! From candle's tensors to slices and back, for the kernels on the CPU.
-//! Every op opens its inputs here.
-//! Invariant: `Values` is a contiguous f32 view of a tensor that is held open for reading as long as it lives.
+//! From candle's tensors to slices and back, for the kernels on the CPU, and the memory of what they return.
+//! Every op opens its inputs here and makes its output here.
+//! Invariant: `Values` is a contiguous f32 view of a tensor that is held open for reading as long as it lives; the memory
+//! of a `Lent` tensor goes back to its pool when it is dropped, and no clone of it outlives it.
 
+use std::cell::Cell;
 use std::ops::Deref;
 
-use candle_core::{Storage, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor};
 
+use super::pool::Pool;
 use crate::error::{Error, Result};
 
 /// The numbers of a contiguous f32 tensor on the CPU, held open for reading.
@@ -38,5 +41,140 @@ impl<G: Deref<Target = Storage>> Deref for Values<G> {
             Storage::Cpu(cpu) => cpu.as_slice::<f32>().map_or(&[], |values| &values[self.start..self.end]),
             _ => &[],
         }
+    }
+}
+
+/// A `[rows, columns]` tensor on the CPU in memory that the pool lends, so that the steps of a model use the same pages
+/// again: asking the system for zeroed ones takes longer than most operations that fill them.
+pub struct Lent<'a> {
+    tensor: Tensor,
+    pool: &'a Pool,
+}
+
+impl<'a> Lent<'a> {
+    /// Makes a tensor that `fill` writes every number of.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn filled(
+        rows: usize,
+        columns: usize,
+        pool: &'a Pool,
+        fill: impl FnOnce(&mut [f32]) -> Result<()>,
+    ) -> Result<Self> {
+        let mut values = pool.take_values(rows * columns);
+        fill(&mut values)?;
+        Self::new(values, rows, columns, pool)
+    }
+
+    /// Makes a tensor of `values`, which came from the pool.
+    ///
+    /// # Errors
+    /// `Internal` if their number does not fit the shape.
+    pub fn new(values: Vec<f32>, rows: usize, columns: usize, pool: &'a Pool) -> Result<Self> {
+        Ok(Self { tensor: Tensor::from_vec(values, (rows, columns), &Device::Cpu)?, pool })
+    }
+
+    /// Its numbers, which the pool will not see again.
+    pub fn into_values(self) -> Vec<f32> {
+        self.take()
+    }
+
+    /// Takes the memory out of the tensor, which is no good for anything afterwards.
+    fn take(&self) -> Vec<f32> {
+        let taken = Cell::new(Vec::new());
+        let take = |values: &mut Vec<f32>| {
+            taken.set(std::mem::take(values));
+            Ok(())
+        };
+        // If it fails, the memory is freed with the tensor.
+        let _ = self.tensor.inplace_op1(&InPlace { work: Cell::new(Some(take)), result: Cell::new(Ok(())) });
+        taken.into_inner()
+    }
+
+    /// Lets `change` write to its numbers.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub fn change(&mut self, change: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+        let op = InPlace { work: Cell::new(Some(|values: &mut Vec<f32>| change(values))), result: Cell::new(Ok(())) };
+        self.tensor.inplace_op1(&op)?;
+        op.result.into_inner()
+    }
+}
+
+impl Deref for Lent<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.tensor
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.pool.put_values(self.take());
+    }
+}
+
+/// A candle op that hands the memory of a whole tensor to a function, once.
+struct InPlace<F> {
+    work: Cell<Option<F>>,
+    result: Cell<Result<()>>,
+}
+
+impl<F: FnOnce(&mut Vec<f32>) -> Result<()>> InplaceOp1 for InPlace<F> {
+    fn name(&self) -> &'static str {
+        "in place"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _layout: &Layout) -> candle_core::Result<()> {
+        match (storage, self.work.take()) {
+            (CpuStorage::F32(values), Some(work)) => self.result.set(work(values)),
+            _ => candle_core::bail!("a tensor in place is not of f32"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_lent_again_and_holds_what_was_filled_in() {
+        let pool = Pool::new(1).unwrap();
+        let filled = |rows: usize, number: f32| {
+            Lent::filled(rows, 3, &pool, |values| {
+                values.fill(number);
+                Ok(())
+            })
+            .unwrap()
+        };
+        let mut first = filled(4, 1.0);
+        first
+            .change(|values| {
+                values[2] = 5.0;
+                Ok(())
+            })
+            .unwrap();
+        let at = values(&first).unwrap().as_ptr();
+        assert_eq!(values(&first).unwrap()[..4], [1.0, 1.0, 5.0, 1.0]);
+        drop(first);
+        let second = filled(2, 2.0);
+        assert_eq!(values(&second).unwrap().as_ptr(), at, "the second fits the memory of the first");
+        assert_eq!(values(&second).unwrap().to_vec(), [2.0; 6]);
+        let third = filled(2, 3.0);
+        assert_eq!(second.into_values(), [2.0; 6]);
+        assert_eq!(third.into_values(), [3.0; 6]);
+    }
+
+    #[test]
+    fn an_error_inside_comes_out() {
+        let pool = Pool::new(1).unwrap();
+        let mut tensor = Lent::new(vec![0.0; 2], 1, 2, &pool).unwrap();
+        assert!(tensor.change(|_| Err(Error::internal("no"))).unwrap_err().to_string().contains("no"));
+        assert!(Lent::new(vec![0.0; 3], 1, 2, &pool).is_err());
     }
 }
