@@ -14,7 +14,7 @@ use super::quant::{Ahead, Part, group_bytes, row_block_pass, tile_bytes, tiles_t
 use super::tier::TileRun;
 
 /// Blocks of a part of the columns: with three tiles, as much as the nearest cache holds beside the rows.
-const PART_BLOCKS: usize = 8;
+const PART_BLOCKS: usize = 16;
 /// Tiles that are unpacked together.
 const TILES_MAX: usize = 3;
 /// The most that a block takes: eight registers of codes, two of scales and two of minima.
