@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::ops::scratch::Scratch;
+use crate::ops::tier::Tier;
 
 /// More threads than any machine of ours has; a larger number is a mistake.
 const THREADS_MAX: usize = 1024;
@@ -36,6 +37,8 @@ thread_local! {
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The instructions of everything that is computed here.
+    tier: Tier,
     /// Held by the caller whose job it is; callers from several threads take turns.
     turn: Mutex<()>,
     /// Buffers that ops borrow for the length of a call, at most one per concurrent caller.
@@ -87,6 +90,12 @@ impl Pool {
     /// A pool in which `threads` threads work, the caller among them: with 1 there are no workers at all.
     /// Fails for 0, for more than 1024, or when the system grants no thread.
     pub fn new(threads: usize) -> Result<Self> {
+        Self::with_tier(threads, Tier::detect())
+    }
+
+    /// As [`Pool::new`], with the instructions of `tier` instead of the best. Fails also if the CPU lacks them.
+    pub fn with_tier(threads: usize, tier: Tier) -> Result<Self> {
+        let tier = tier.checked()?;
         if threads == 0 || threads > THREADS_MAX {
             return Err(Error::invalid("threads", format!("threads must be 1 to {THREADS_MAX}, not {threads}")));
         }
@@ -105,13 +114,19 @@ impl Pool {
             done: Mutex::new(()),
             finished: Condvar::new(),
         });
-        let mut pool = Self { shared, workers: Vec::new(), turn: Mutex::new(()), scratch: Mutex::new(Vec::new()) };
+        let (workers, scratch) = (Vec::new(), Mutex::new(Vec::new()));
+        let mut pool = Self { shared, workers, tier, turn: Mutex::new(()), scratch };
         for index in 1..threads {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new().name(format!("pool-{index}")).spawn(move || shared.serve());
             pool.workers.push(worker.map_err(|error| Error::internal(format!("no thread for the pool: {error}")))?);
         }
         Ok(pool)
+    }
+
+    /// The instructions that the kernels use here.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// How many threads work, the caller included.

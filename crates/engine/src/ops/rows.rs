@@ -6,12 +6,10 @@
 
 use candle_core::{Device, Tensor};
 
-#[cfg(target_arch = "x86_64")]
-use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::tensor::values;
-use super::tier::{exp, multiply_add, tiers};
+use super::tier::{Tier, exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
 /// Lanes that a sum over a row is kept in, whatever the machine's registers.
@@ -113,7 +111,7 @@ pub fn rms_norm(input: &Tensor, weight: &[f32], eps: f32, pool: &Pool) -> Result
     }
     let x = values(input)?;
     for_rows(rows, columns, pool, |range, y| {
-        rms_norm_rows(&x[range.start * columns..range.end * columns], weight, eps, y);
+        rms_norm_rows(pool.tier(), &x[range.start * columns..range.end * columns], weight, eps, y);
     })
 }
 
@@ -123,7 +121,7 @@ pub fn silu_multiply(gate: &Tensor, up: &Tensor, pool: &Pool) -> Result<Tensor> 
     let (g, u) = (values(gate)?, values(up)?);
     for_rows(rows, columns, pool, |range, y| {
         let at = range.start * columns..range.end * columns;
-        silu_multiply_rows(&g[at.clone()], &u[at], y);
+        silu_multiply_rows(pool.tier(), &g[at.clone()], &u[at], y);
     })
 }
 
@@ -133,7 +131,7 @@ pub fn add(a: &Tensor, b: &Tensor, pool: &Pool) -> Result<Tensor> {
     let (a, b) = (values(a)?, values(b)?);
     for_rows(rows, columns, pool, |range, y| {
         let at = range.start * columns..range.end * columns;
-        add_rows(&a[at.clone()], &b[at], y);
+        add_rows(pool.tier(), &a[at.clone()], &b[at], y);
     })
 }
 
@@ -157,7 +155,7 @@ pub fn rotate(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &Pool)
         for (row, y) in range.zip(y.chunks_exact_mut(columns)) {
             let angles = row * table.half..(row + 1) * table.half;
             let x = &x[row * columns..(row + 1) * columns];
-            rotate_row(x, head_dim, &table.cos[angles.clone()], &table.sin[angles], y);
+            rotate_row(pool.tier(), x, head_dim, &table.cos[angles.clone()], &table.sin[angles], y);
         }
     })
 }

@@ -1,6 +1,6 @@
-//! Which instructions the kernels use: chosen once by what the CPU says, or forced by a test.
+//! The kernels of each tier: everything generic, compiled for its instructions.
 //! The product asks here for the functions that compute the tiles of a matrix.
-//! Invariant: a tier is handed out only on a CPU that has all of its instructions.
+//! Invariant: all tiers lay weights out alike; how rows are laid out is a tier's own affair.
 
 use std::ops::Range;
 
@@ -11,56 +11,7 @@ use super::lanes::{LANES, Lanes, Portable};
 use super::x86::{Avx2, Avx512};
 use super::{float, quant};
 use crate::ops::ggml::GgmlType;
-
-/// A set of instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tier {
-    /// Plain Rust.
-    Portable,
-    /// x86-64 with AVX2, FMA and F16C.
-    Avx2,
-    /// The same with AVX-VNNI.
-    Avx2Vnni,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
-    Avx512,
-}
-
-impl Tier {
-    /// All tiers, the plainest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx2Vnni, Self::Avx512];
-
-    /// The best that this CPU has.
-    pub fn detect() -> Self {
-        Self::ALL.into_iter().rev().find(|tier| tier.supported()).unwrap_or(Self::Portable)
-    }
-
-    /// Whether this CPU has it.
-    pub fn supported(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = || {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
-            };
-            match self {
-                Self::Portable => true,
-                Self::Avx2 => avx2(),
-                Self::Avx2Vnni => avx2() && is_x86_feature_detected!("avxvnni"),
-                Self::Avx512 => {
-                    avx2()
-                        && is_x86_feature_detected!("avx512f")
-                        && is_x86_feature_detected!("avx512bw")
-                        && is_x86_feature_detected!("avx512dq")
-                        && is_x86_feature_detected!("avx512vl")
-                        && is_x86_feature_detected!("avx512vnni")
-                }
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            self == Self::Portable
-        }
-    }
-}
+use crate::ops::tier::Tier;
 
 /// Some tiles of a matrix, to be multiplied with all rows.
 pub(super) struct TileRun {
@@ -163,8 +114,7 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2Vnni => avx2_vnni::kernels(ty),
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 => avx512::kernels(ty),
-            #[cfg(not(target_arch = "x86_64"))]
+            Tier::Avx512 | Tier::Amx => avx512::kernels(ty),
             _ => portable::kernels(ty),
         }
     }
