@@ -69,6 +69,8 @@ impl Buffer {
 pub(crate) struct Scratch {
     /// Rows in single precision, interleaved.
     pub(crate) floats: Buffer,
+    /// Rows rounded to bfloats.
+    pub(crate) rounded: Buffer,
     /// Rows as 8-bit integers, interleaved.
     pub(crate) codes: Buffer,
     /// Scales and sums of those.

@@ -12,6 +12,8 @@ use super::lanes::Lanes;
 pub(super) const SCALES: usize = 4;
 /// Integers kept beside them.
 pub(super) const STARTS: usize = 3;
+/// Rows of the blocks of rows rounded to bfloats; the last has what is left.
+pub(super) const ROUNDED_ROWS: usize = 16;
 
 /// `rows` rows are cut into blocks of `rows_max` (a power of two), and what is left into smaller powers of two.
 /// How many blocks these are.
@@ -55,7 +57,8 @@ pub(super) struct Floats {
 /// Rows as integers.
 #[derive(Clone, Copy)]
 pub(super) struct Integers {
-    /// `[row block][column / 4][row][column % 4]`.
+    /// `[row block][column / 4][row][column % 4]`; where a tier wants blocks of many rows as tiles,
+    /// `[row block][column / 32][row][column % 32]`.
     pub(super) codes: *mut i8,
     /// `[row block][4][block][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
     /// first half and of its second.
@@ -66,10 +69,21 @@ pub(super) struct Integers {
     pub(super) blocks: usize,
 }
 
+/// Rows as bfloats: `[row block][column / 32][row][column % 32]`, filled up with zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Rounded {
+    pub(super) at: *mut u16,
+    /// Pairs of columns that the weights have.
+    pub(super) pairs: usize,
+}
+
 // SAFETY: these are addresses; the functions that write or read through them have their own conditions.
 unsafe impl Sync for Floats {}
 // SAFETY: as above.
 unsafe impl Sync for Integers {}
+
+// SAFETY: as above.
+unsafe impl Sync for Rounded {}
 
 /// Where rows come from and how they are cut.
 #[derive(Clone, Copy)]
@@ -117,11 +131,12 @@ impl Rows<'_> {
         }
     }
 
-    /// Writes the row blocks of `range` as integers. The numbers are the same on all CPUs.
+    /// Writes the row blocks of `range` as integers, those of at least `TILED` rows as tiles. The numbers are the same
+    /// on all CPUs.
     /// # Safety
     /// `to` has room for all rows, no other call writes the same ones, and `L` fits the CPU.
     #[inline(always)]
-    pub(super) unsafe fn quantize<L: Lanes>(&self, range: Range<usize>, to: Integers) {
+    pub(super) unsafe fn quantize<L: Lanes, const TILED: usize>(&self, range: Range<usize>, to: Integers) {
         for index in range {
             let (first, rows) = row_block(index, self.rows, self.rows_max);
             for i in 0..rows {
@@ -130,8 +145,9 @@ impl Rows<'_> {
                     // SAFETY: of this row's block, the places in the row block are within the room of all rows.
                     unsafe {
                         let at = first * to.blocks + block * rows;
-                        let codes = to.codes.wrapping_add(at * BLOCK + i * 4);
-                        let (scale, sums) = quantize_block::<L>(values, codes, rows);
+                        let (apart, beside) = if rows >= TILED { (BLOCK, 1) } else { (4, rows) };
+                        let codes = to.codes.wrapping_add(at * BLOCK + i * apart);
+                        let (scale, sums) = quantize_block::<L>(values, codes, beside);
                         let scales = to.scales.wrapping_add(first * to.blocks * SCALES + block * rows + i);
                         let starts = to.starts.wrapping_add(first * to.blocks * STARTS + block * rows + i);
                         scales.write(scale);

@@ -9,9 +9,13 @@
 //! integer products of the CPU need it.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod float;
 mod formats;
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod product;
 mod quant;
@@ -19,8 +23,8 @@ mod tier;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use product::matmul_many;
 pub use super::tier::Tier;
+pub use product::matmul_many;
 
 use crate::error::{Error, Result};
 use crate::ops::ggml::GgmlType;

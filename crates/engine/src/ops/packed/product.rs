@@ -2,7 +2,7 @@
 //! `Packed::matmul` and the decoder's fused projections call it.
 //! Invariant: nothing is computed for a row from another row; tiles are shared out, never cut.
 
-use super::activation::{Floats, Integers, Rows, SCALES, STARTS, row_block_count};
+use super::activation::{Floats, Integers, ROUNDED_ROWS, Rounded, Rows, SCALES, STARTS, row_block_count};
 use super::formats::BLOCK;
 use super::lanes::LANES;
 use super::tier::{Kernels, TileRun};
@@ -22,6 +22,7 @@ const CHUNK_WORK: usize = 96 << 10;
 struct Prepared {
     floats: Floats,
     integers: Integers,
+    rounded: Rounded,
 }
 
 /// One matrix of a call.
@@ -80,8 +81,10 @@ fn check(matrices: &[&Packed], input: &[f32], m: usize, outputs: &[&mut [f32]]) 
 /// Lays the input out as the matrices need it.
 fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Pool) -> Result<Prepared> {
     let (m, k) = (rows.rows, rows.columns);
-    let is_float = |part: &Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
-    let (floats, integers) = (parts.iter().any(is_float), parts.iter().any(|part| !is_float(part)));
+    let is_float = |part: &&Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16 | GgmlType::BF16);
+    let round = parts.iter().find_map(|part| part.kernels.round);
+    let floats = parts.iter().filter(is_float).any(|part| part.kernels.round.is_none());
+    let integers = parts.iter().any(|part| !is_float(&part));
     let blocks = if integers { k / BLOCK } else { 0 };
     let columns = if floats { k.next_multiple_of(2) } else { 0 };
     let to = Prepared {
@@ -92,6 +95,10 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
             starts: scratch.sums.reserve(m * blocks * STARTS)?,
             blocks,
         },
+        rounded: Rounded {
+            at: scratch.rounded.reserve(if round.is_some() { m * k.next_multiple_of(BLOCK) } else { 0 })?,
+            pairs: k.div_ceil(2),
+        },
     };
     let Kernels { rows_max, float_rows_max, quantize, interleave, .. } = parts[0].kernels;
     let share = |row_blocks: usize, work: &(dyn Fn(std::ops::Range<usize>) + Sync)| {
@@ -101,11 +108,14 @@ fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Poo
         }
         pool.run(row_blocks, work)
     };
-    // SAFETY, of both: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
+    // SAFETY, of all three: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
     // tier.
     if floats {
         let rows = Rows { rows_max: float_rows_max, ..rows };
         share(row_block_count(m, float_rows_max), &|range| unsafe { interleave(&rows, range, to.floats) })?;
+    }
+    if let Some(round) = round {
+        share(m.div_ceil(ROUNDED_ROWS), &|range| unsafe { round(&rows, range, to.rounded) })?;
     }
     if integers {
         let rows = Rows { rows_max, ..rows };
@@ -131,6 +141,7 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
                     rows: m,
                     floats: prepared.floats,
                     integers: prepared.integers,
+                    rounded: prepared.rounded,
                     output: part.output.as_mut_ptr(),
                 };
                 // SAFETY: `check` compared the lengths, `prepare` filled the buffers, a tile is in one range only, so

@@ -4,9 +4,13 @@
 
 use std::ops::Range;
 
-use super::activation::{Floats, Integers, Rows};
-use super::formats::{Codes, Scales, Visitor, visit};
+use super::activation::{Floats, Integers, Rounded, Rows, SCALES, STARTS};
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::formats::{BLOCK, Codes, Scales, Visitor, visit};
 use super::lanes::{LANES, Lanes, Portable};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 use super::{float, quant};
@@ -22,9 +26,10 @@ pub(super) struct TileRun {
     pub(super) outputs: usize,
     /// Rows of the input.
     pub(super) rows: usize,
-    /// The rows, in the form that the matrix needs; the other one is empty.
+    /// The rows, in the form that the matrix needs; the others are for other matrices.
     pub(super) floats: Floats,
     pub(super) integers: Integers,
+    pub(super) rounded: Rounded,
     /// `[rows, outputs]`.
     pub(super) output: *mut f32,
 }
@@ -80,9 +85,23 @@ impl TileRun {
         }
     }
 
+    /// The rows from row `row` on, where a row block of integers begins, as a run of their own.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn from_row(&self, row: usize) -> Self {
+        let blocks = row * self.integers.blocks;
+        let integers = Integers {
+            codes: self.integers.codes.wrapping_add(blocks * BLOCK),
+            scales: self.integers.scales.wrapping_add(blocks * SCALES),
+            starts: self.integers.starts.wrapping_add(blocks * STARTS),
+            blocks: self.integers.blocks,
+        };
+        let output = self.output.wrapping_add(row * self.outputs);
+        Self { tiles: self.tiles.clone(), rows: self.rows - row, integers, output, ..*self }
+    }
+
     /// Where the outputs of tile `tile + t` and row `row` lie, and how many there are.
     #[inline(always)]
-    fn place(&self, tile: usize, t: usize, row: usize) -> (*mut f32, usize) {
+    pub(super) fn place(&self, tile: usize, t: usize, row: usize) -> (*mut f32, usize) {
         let column = tile.wrapping_add(t).wrapping_mul(LANES);
         let lanes = LANES.min(self.outputs.wrapping_sub(column));
         (self.output.wrapping_add(row.wrapping_mul(self.outputs).wrapping_add(column)), lanes)
@@ -102,6 +121,8 @@ pub(super) struct Kernels {
     pub(super) quantize: unsafe fn(&Rows<'_>, Range<usize>, Integers),
     /// Lays row blocks out as floats. Unsafe as [`Rows::interleave`] is.
     pub(super) interleave: unsafe fn(&Rows<'_>, Range<usize>, Floats),
+    /// Rounds blocks of 16 rows to bfloats, for weights that want them so. Unsafe as [`amx::brains::round`] is.
+    pub(super) round: Option<unsafe fn(&Rows<'_>, Range<usize>, Rounded)>,
 }
 
 impl Kernels {
@@ -109,12 +130,16 @@ impl Kernels {
     pub(super) fn of(tier: Tier, ty: GgmlType) -> Self {
         match tier {
             Tier::Portable => portable::kernels(ty),
+            #[cfg(target_arch = "aarch64")]
+            Tier::Neon => neon::kernels(ty),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => avx2::kernels(ty),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2Vnni => avx2_vnni::kernels(ty),
             #[cfg(target_arch = "x86_64")]
-            Tier::Avx512 | Tier::Amx => avx512::kernels(ty),
+            Tier::Avx512 => avx512::kernels(ty),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Amx => amx_kernels::kernels(ty),
             _ => portable::kernels(ty),
         }
     }
@@ -141,7 +166,7 @@ macro_rules! tier {
             $(#[target_feature(enable = $features)])?
             unsafe fn quantize(rows: &Rows<'_>, range: Range<usize>, to: Integers) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { rows.quantize::<$lanes>(range, to) }
+                unsafe { rows.quantize::<$lanes, { usize::MAX }>(range, to) }
             }
 
             $(#[target_feature(enable = $features)])?
@@ -166,16 +191,66 @@ macro_rules! tier {
                     _ => floats::<float::Singles>,
                 });
                 let (rows_max, float_rows_max) = (<$lanes>::ROWS_MAX, <$lanes>::FLOAT_ROWS_MAX);
-                Kernels { rows_max, float_rows_max, tiles, quantize, interleave }
+                Kernels { rows_max, float_rows_max, tiles, quantize, interleave, round: None }
             }
         }
     };
 }
 
 tier!(portable, Portable);
+#[cfg(target_arch = "aarch64")]
+tier!(neon, Neon, "neon,dotprod");
 #[cfg(target_arch = "x86_64")]
 tier!(avx2, Avx2<false>, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
 tier!(avx2_vnni, Avx2<true>, "avx2,fma,f16c,avxvnni");
 #[cfg(target_arch = "x86_64")]
 tier!(avx512, Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
+
+/// AVX-512's kernels, but for many rows of integers and for all rows of bfloats.
+#[cfg(target_arch = "x86_64")]
+mod amx_kernels {
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn quantized<C: Codes, S: Scales>(run: &TileRun) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::integers::tiles::<C, S>(run) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn brains(run: &TileRun) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::brains::tiles(run) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn quantize(rows: &Rows<'_>, range: Range<usize>, to: Integers) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { rows.quantize::<Avx512, { amx::integers::ROWS_MIN }>(range, to) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn round(rows: &Rows<'_>, range: Range<usize>, to: Rounded) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::brains::round(rows, range, to) }
+    }
+
+    struct Quantized;
+
+    impl Visitor for Quantized {
+        type Output = unsafe fn(&TileRun);
+        fn visit<C: Codes, S: Scales>(self) -> Self::Output {
+            quantized::<C, S>
+        }
+    }
+
+    pub(super) fn kernels(ty: GgmlType) -> Kernels {
+        let others = Kernels { rows_max: amx::TILE_ROWS, quantize, ..avx512::kernels(ty) };
+        match visit(ty, Quantized) {
+            Some(tiles) => Kernels { tiles, ..others },
+            None if ty == GgmlType::BF16 => Kernels { tiles: brains, round: Some(round), ..others },
+            None => others,
+        }
+    }
+}
