@@ -14,7 +14,9 @@ use crate::client::Request;
 pub(crate) fn lampstand(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lampstand"));
     command.args(arguments).current_dir(crate::root());
-    for name in ["OPENEDAI_PORT", "OPENEDAI_DEBUG", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"] {
+    for name in
+        ["LAMPSTAND_CPU", "OPENEDAI_PORT", "OPENEDAI_DEBUG", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"]
+    {
         command.env_remove(name);
     }
     command
@@ -121,6 +123,13 @@ fn bad_settings_are_one_line() {
     assert!(complaint(&output, 1).contains("OPENEDAI_PORT"));
 }
 
+#[test]
+fn instructions_that_the_cpu_lacks_are_one_line() {
+    let foreign = if cfg!(target_arch = "x86_64") { "neon" } else { "avx512" };
+    let line = complaint(&run(&["--api", "--api-port", "0", "--offline", "--cpu-tier", foreign]), 1);
+    assert!(line.contains(foreign) && line.contains("portable"), "{line}");
+}
+
 #[cfg(unix)]
 #[test]
 fn an_answer_under_way_is_finished_when_told_to_stop() {
@@ -138,7 +147,7 @@ fn an_answer_under_way_is_finished_when_told_to_stop() {
 
 #[test]
 fn it_serves_prints_how_to_try_and_stops_when_told() {
-    let mut running = Running::start(&["--model", "starter/chat"]);
+    let mut running = Running::start(&["--model", "starter/chat", "--cpu-tier", "portable"]);
     let body = json!({"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 2}).to_string();
     let chat = Request { method: "POST", path: "/v1/chat/completions", headers: &[], body: &body };
     assert_eq!(chat.send(running.address).status, 200);
@@ -150,7 +159,7 @@ fn it_serves_prints_how_to_try_and_stops_when_told() {
             line
         })
         .collect();
-    let wanted = ["model   starter/chat", "device  cpu", "memory  ", "try     curl http://"];
+    let wanted = ["model   starter/chat", "device  cpu (portable)", "memory  ", "try     curl http://"];
     assert!(told.iter().zip(wanted).all(|(line, wanted)| line.contains(wanted)), "{told:?}");
 
     #[cfg(unix)]

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
+use engine::CpuTier;
+
 use crate::settings::{ByteSize, Layer, Secret, nearest};
 
 /// How to start, for whoever said nothing.
@@ -30,8 +32,8 @@ const EXAMPLES: &str = "Examples:
       -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'
 
 Settings: every flag can also stand in settings.yaml, with underscores (api_port: 8080); settings.yaml.example lists them
-all, and more. The variables OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE win over flags,
-and flags over settings.yaml.";
+all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE
+win over flags, and flags over settings.yaml.";
 
 /// An offline, drop-in OpenAI endpoint for one's own machine.
 ///
@@ -99,6 +101,13 @@ pub struct Flags {
     #[arg(long, help_heading = "The machine")]
     pub cpu: bool,
 
+    /// Which of the processor's instructions to use [default: auto, the best] [env: LAMPSTAND_CPU]
+    ///
+    /// One of auto, portable, avx2, avx512, amx and neon; for comparisons, and for processors that are slower with
+    /// their newest instructions.
+    #[arg(long, value_name = "TIER", help_heading = "The machine")]
+    pub cpu_tier: Option<CpuTier>,
+
     /// A settings file [default: settings.yaml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
@@ -144,6 +153,7 @@ impl Flags {
             kv_cache: self.kv_cache,
             threads: self.threads,
             cpu: said(self.cpu),
+            cpu_tier: self.cpu_tier,
             verbose: said(self.verbose),
             ..Layer::default()
         };
@@ -190,7 +200,8 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --offline --verbose";
+            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --cpu-tier avx2 --offline \
+            --verbose";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -205,6 +216,7 @@ mod tests {
             kv_cache: Some(ByteSize(2 << 30)),
             threads: Some(4),
             cpu: Some(true),
+            cpu_tier: Some(CpuTier::Avx2),
             offline: Some(true),
             verbose: Some(true),
             ..Layer::default()
@@ -228,6 +240,7 @@ mod tests {
         assert!(error("lampstand --api --api-port many").contains("--api-port"));
         assert!(error("lampstand --api --api-port").contains("--api-port"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
+        assert!(error("lampstand --api --cpu-tier mmx").contains("avx512"));
         assert!(error("lampstand --api stray").contains("stray"));
     }
 

@@ -1,8 +1,12 @@
 //! How the engine is set up: limits, paths, memory. Built by the `api` crate from its settings.
 //! Invariant: every bound that the engine keeps has its number here.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
 
 /// Tokens per block of the key-value cache. CUDA's paged attention wants a multiple of 32; a prefix is shared in whole
 /// blocks.
@@ -23,6 +27,8 @@ pub struct EngineConfig {
     pub threads: Option<usize>,
     /// Stay on the CPU even where a GPU is there.
     pub cpu: bool,
+    /// Which of the CPU's instructions the kernels use.
+    pub cpu_tier: CpuTier,
     /// Requests that may wait.
     pub queue_requests_max: usize,
     /// Prompt tokens that may wait.
@@ -57,6 +63,61 @@ impl KvType {
     }
 }
 
+/// Which of the CPU's instructions the kernels use, as a person names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CpuTier {
+    /// The best that the CPU has.
+    #[default]
+    Auto,
+    /// What every CPU has.
+    Portable,
+    /// 64-bit Arm with NEON and dot products.
+    Neon,
+    /// x86-64 with AVX2, FMA and F16C.
+    Avx2,
+    /// x86-64 with AVX-512 and VNNI.
+    Avx512,
+    /// The same with AMX: products of whole tiles.
+    Amx,
+}
+
+impl CpuTier {
+    /// All, with their names.
+    pub const NAMES: [(Self, &'static str); 6] = [
+        (Self::Auto, "auto"),
+        (Self::Portable, "portable"),
+        (Self::Neon, "neon"),
+        (Self::Avx2, "avx2"),
+        (Self::Avx512, "avx512"),
+        (Self::Amx, "amx"),
+    ];
+}
+
+impl fmt::Display for CpuTier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(tier, _)| tier == self).map_or("", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for CpuTier {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::NAMES.iter().find(|(_, name)| text.trim().eq_ignore_ascii_case(name));
+        named.map(|(tier, _)| *tier).ok_or_else(|| {
+            let names = Self::NAMES.map(|(_, name)| name).join(", ");
+            format!("`{text}` is no instruction tier; there are {names}")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for CpuTier {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// How models are fetched from a hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubConfig {
@@ -79,6 +140,7 @@ impl Default for EngineConfig {
             kv_type: KvType::F16,
             threads: None,
             cpu: false,
+            cpu_tier: CpuTier::Auto,
             queue_requests_max: 256,
             queue_tokens_max: 1 << 20,
             step_tokens_max: 512,

@@ -16,6 +16,8 @@ mod toy;
 
 use toy::gguf_writer;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod amx_emulator;
 mod door;
 mod independence;
 mod ops_data;

@@ -2,13 +2,24 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use crate::ops_data::{Random, TYPES, is_float, weights};
-use engine::ErrorKind;
 use engine::ops::ggml::{GgmlType, dequantize};
-use engine::ops::packed::{Packed, Tier, matmul_many};
+use engine::ops::packed::{Given, Packed, Tier, matmul_many};
 use engine::ops::pool::Pool;
+use engine::{CpuTier, ErrorKind};
 
+/// All tiers that this CPU has, and what can be emulated on it.
 fn tiers() -> impl Iterator<Item = Tier> {
-    Tier::ALL.into_iter().filter(|tier| tier.supported())
+    Tier::ALL.into_iter().filter(|&tier| tier.supported() || emulated(tier))
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn emulated(tier: Tier) -> bool {
+    tier == Tier::Amx && crate::amx_emulator::install()
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn emulated(_tier: Tier) -> bool {
+    false
 }
 
 /// A width that the type allows and that is awkward: odd for floats, an odd number of blocks.
@@ -22,7 +33,12 @@ fn awkward_k(ty: GgmlType) -> usize {
 
 fn packed(ty: GgmlType, n: usize, k: usize, seed: u64, tier: Tier, pool: &Pool) -> (Packed, Vec<u8>) {
     let bytes = weights(ty, n * k, &mut Random::new(seed));
-    (Packed::pack(ty, n, k, &bytes, pool).unwrap().with_tier(tier).unwrap(), bytes)
+    let matrix = Packed::pack(ty, n, k, &bytes, pool).unwrap();
+    if emulated(tier) && !tier.supported() {
+        // SAFETY: the emulator stands in for what the CPU lacks.
+        return (unsafe { matrix.with_tier_unchecked(tier) }, bytes);
+    }
+    (matrix.with_tier(tier).unwrap(), bytes)
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -44,6 +60,11 @@ fn rows_come_back_as_the_format_defines_them() {
             assert_eq!(row, expected[i * k..][..k], "{ty:?}, {k} columns, row {i}");
         }
     }
+}
+
+/// Whether the input's rows become bfloats.
+fn rounds_to_bfloats(ty: GgmlType, tier: Tier) -> bool {
+    ty == GgmlType::BF16 && tier == Tier::Amx
 }
 
 #[test]
@@ -71,7 +92,13 @@ fn products_are_close_to_the_exact_ones() {
                 let wrong: f64 = output.iter().zip(&exact).map(|(&y, e)| (f64::from(y) - e).powi(2)).sum();
                 let error = (wrong / exact.iter().map(|e| e * e).sum::<f64>()).sqrt();
                 // What rounding the input to 8 bits costs; Q8_K is kept as floats.
-                let allowed = if is_float(ty) || ty == GgmlType::Q8_K { 1e-5 } else { 1e-2 };
+                let allowed = if rounds_to_bfloats(ty, tier) {
+                    4e-3
+                } else if is_float(ty) || ty == GgmlType::Q8_K {
+                    1e-5
+                } else {
+                    1e-2
+                };
                 assert!(error < allowed, "{ty:?} [{n}, {k}] on {tier:?}: error {error}");
             }
             assert_eq!(matrix.n(), n);
@@ -133,6 +160,7 @@ fn the_integer_tiers_differ_only_in_rounding() {
         let (n, k, m) = (48, 512, 3);
         let input = Random::new(6).normals(m * k);
         let outputs: Vec<Vec<f32>> = tiers()
+            .filter(|&tier| !rounds_to_bfloats(ty, tier))
             .map(|tier| {
                 let mut output = vec![0.0; m * n];
                 packed(ty, n, k, 7, tier, &pool).0.matmul(&input, m, &mut output, &pool).unwrap();
@@ -147,20 +175,45 @@ fn the_integer_tiers_differ_only_in_rounding() {
 }
 
 #[test]
+fn amx_gives_the_bits_of_avx512() {
+    let pool = Pool::new(2).unwrap();
+    for ty in TYPES.into_iter().filter(|&ty| ty != GgmlType::BF16) {
+        let (n, k) = (16 * 5 + 3, if is_float(ty) { 77 } else { 256 * 5 });
+        let matrices: Vec<Packed> = tiers()
+            .filter(|tier| [Tier::Avx512, Tier::Amx].contains(tier))
+            .map(|tier| packed(ty, n, k, 18, tier, &pool).0)
+            .collect();
+        let [avx512, amx] = &matrices[..] else {
+            println!("skipped: this machine has no AVX-512");
+            return;
+        };
+        for m in [1, 7, 8, 9, 16, 23, 24, 31, 33] {
+            let input = Random::new(m as u64).normals(m * k);
+            let mut outputs = [vec![f32::NAN; m * n], vec![0.0; m * n]];
+            avx512.matmul(&input, m, &mut outputs[0], &pool).unwrap();
+            amx.matmul(&input, m, &mut outputs[1], &pool).unwrap();
+            assert!(bits(&outputs[0]) == bits(&outputs[1]), "{ty:?}, {m} rows");
+        }
+    }
+}
+
+#[test]
 fn matrices_that_share_their_input_go_together() {
     let pool = Pool::new(3).unwrap();
     let (m, k) = (6, 512);
     let input = Random::new(8).normals(m * k);
-    let kinds = [(GgmlType::Q4_K, 40), (GgmlType::Q6_K, 16), (GgmlType::BF16, 7), (GgmlType::Q8_0, 100)];
-    let matrices: Vec<Packed> =
-        kinds.iter().map(|&(ty, n)| packed(ty, n, k, n as u64, Tier::detect(), &pool).0).collect();
-    let mut outputs: Vec<Vec<f32>> = kinds.iter().map(|&(_, n)| vec![f32::NAN; m * n]).collect();
-    let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    matmul_many(&matrices.iter().collect::<Vec<_>>(), &input, m, &mut slices, &pool).unwrap();
-    for (matrix, output) in matrices.iter().zip(&outputs) {
-        let mut alone = vec![0.0; output.len()];
-        matrix.matmul(&input, m, &mut alone, &pool).unwrap();
-        assert_eq!(bits(output), bits(&alone), "{matrix:?}");
+    let kinds =
+        [(GgmlType::Q4_K, 40), (GgmlType::Q6_K, 16), (GgmlType::BF16, 7), (GgmlType::F16, 9), (GgmlType::Q8_0, 100)];
+    for tier in tiers() {
+        let matrices: Vec<Packed> = kinds.iter().map(|&(ty, n)| packed(ty, n, k, n as u64, tier, &pool).0).collect();
+        let mut outputs: Vec<Vec<f32>> = kinds.iter().map(|&(_, n)| vec![f32::NAN; m * n]).collect();
+        let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        matmul_many(&matrices.iter().collect::<Vec<_>>(), &Given::new(&input, m), &mut slices, &pool).unwrap();
+        for (matrix, output) in matrices.iter().zip(&outputs) {
+            let mut alone = vec![0.0; output.len()];
+            matrix.matmul(&input, m, &mut alone, &pool).unwrap();
+            assert_eq!(bits(output), bits(&alone), "{matrix:?}");
+        }
     }
 }
 
@@ -181,6 +234,21 @@ fn a_value_that_is_no_number_is_not_lost() {
             }
         }
     }
+}
+
+#[test]
+fn a_tier_that_the_cpu_lacks_is_refused() {
+    for tier in Tier::ALL {
+        let pool = Pool::with_tier(1, tier);
+        assert_eq!(pool.is_ok(), tier.supported(), "{tier}");
+        assert!(pool.is_ok_and(|pool| pool.tier() == tier) || !tier.supported());
+    }
+    let named = |asked| Tier::choose(asked).map_err(|error| error.message);
+    assert_eq!(named(CpuTier::Auto).unwrap(), Tier::detect());
+    assert_eq!(named(CpuTier::Portable).unwrap(), Tier::Portable);
+    let foreign = if cfg!(target_arch = "x86_64") { CpuTier::Neon } else { CpuTier::Avx512 };
+    let message = named(foreign).unwrap_err();
+    assert!(message.contains(&foreign.to_string()) && message.contains("portable"), "{message}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{EngineConfig, HubConfig, ModelSource};
+use engine::{CpuTier, EngineConfig, HubConfig, ModelSource};
 use serde::Deserialize;
 
 pub use values::{ByteSize, Secret, nearest};
@@ -81,6 +81,8 @@ settings! {
         prefix_cache: bool,
         /// Stay on the CPU.
         cpu: bool,
+        /// Which of the CPU's instructions the kernels use.
+        cpu_tier: CpuTier,
         /// Never touch the network.
         offline: bool,
         /// Base address of the hub.
@@ -199,6 +201,7 @@ impl Settings {
             kv_bytes: self.kv_cache.map(|size| size.0),
             threads: self.threads,
             cpu: self.cpu,
+            cpu_tier: self.cpu_tier,
             queue_requests_max: self.queue_requests_max,
             queue_tokens_max: self.queue_tokens_max,
             step_tokens_max: self.step_tokens_max,
@@ -272,9 +275,11 @@ impl Layer {
             let port = text.trim().parse::<u16>();
             port.map_err(|_| format!("the variable OPENEDAI_PORT must be a port, but is `{text}`"))
         };
+        let tier = |text: String| text.parse().map_err(|error| format!("the variable LAMPSTAND_CPU: {error}"));
         Ok(Self {
             api_port: variable("OPENEDAI_PORT").map(port).transpose()?,
             verbose: switch("OPENEDAI_DEBUG")?,
+            cpu_tier: variable("LAMPSTAND_CPU").map(tier).transpose()?,
             offline: switch("HF_HUB_OFFLINE")?,
             hf_endpoint: variable("HF_ENDPOINT"),
             hf_token: variable("HF_TOKEN").map(Secret),

@@ -74,6 +74,19 @@ fn the_hubs_variables_are_honoured() {
 }
 
 #[test]
+fn the_instruction_tier_is_one_of_those_there_are() {
+    let tier = |yaml: &str, variables: &[(&str, &str)]| resolve(Layer::default(), yaml, variables).map(|s| s.cpu_tier);
+    assert_eq!(tier("", &[]), Ok(CpuTier::Auto));
+    assert_eq!(tier("cpu_tier: avx2", &[]), Ok(CpuTier::Avx2));
+    assert_eq!(tier("cpu_tier: avx2", &[("LAMPSTAND_CPU", "Portable")]), Ok(CpuTier::Portable));
+    assert_eq!(resolve(Layer::default(), "cpu_tier: amx", &[]).unwrap().engine_config().cpu_tier, CpuTier::Amx);
+    let error = tier("\ncpu_tier: mmx", &[]).unwrap_err();
+    assert!(error.contains("cpu_tier") && error.contains("line 2") && error.contains("avx512"), "{error}");
+    let error = tier("", &[("LAMPSTAND_CPU", "mmx")]).unwrap_err();
+    assert!(error.contains("LAMPSTAND_CPU") && error.contains("portable"), "{error}");
+}
+
+#[test]
 fn the_address_follows_listen_and_listen_host() {
     let address = |yaml: &str| resolve(Layer::default(), yaml, &[]).unwrap().address();
     assert_eq!(address("").unwrap().to_string(), "127.0.0.1:5000");

@@ -50,6 +50,7 @@ pub(super) fn assemble(
     };
     let quantization = prevailing_type(weights.as_ref());
     let parameters = count_parameters(weights.as_ref());
+    let device = format!("cpu ({})", pool.tier());
     let decoder = Decoder::load(family.config, weights.as_ref(), pool, progress)?;
     drop(weights);
     let shape = decoder.config().clone();
@@ -66,7 +67,7 @@ pub(super) fn assemble(
             vocabulary: tokenizer.vocabulary_len() as u32,
             weight_bytes: decoder.bytes(),
             kv_bytes: (budget.blocks * block_bytes) as u64,
-            device: "cpu".to_owned(),
+            device,
             chat_template: tokenizer.chat_template().map(str::to_owned),
             bos_token: tokenizer.bos_text(),
             eos_token: tokenizer.eos_text(),

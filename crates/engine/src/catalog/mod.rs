@@ -14,6 +14,7 @@ use crate::batch::Batch;
 use crate::config::EngineConfig;
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
+use crate::ops::packed::Tier;
 use crate::ops::pool::Pool;
 use crate::output::{ModelInfo, Stats};
 use crate::pipelines::TextModel;
@@ -81,7 +82,7 @@ impl Catalog {
     /// An empty catalog.
     pub fn new(config: EngineConfig) -> Result<Self> {
         let threads = config.threads.unwrap_or_else(device::cores).max(1);
-        let pool = Arc::new(Pool::new(threads)?);
+        let pool = Arc::new(Pool::with_tier(threads, Tier::choose(config.cpu_tier)?)?);
         Ok(Self { config, pool, loaded: Mutex::default(), loading: Mutex::default() })
     }
 

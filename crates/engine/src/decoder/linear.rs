@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::error::{Error, Result};
-use crate::ops::packed::{Packed, matmul_many};
+use crate::ops::packed::{Given, Packed, RowSource, matmul_many};
 use crate::ops::pool::Pool;
 use crate::ops::rows;
 use crate::ops::tensor::{Lent, values};
@@ -37,22 +37,23 @@ impl Linear {
 
     /// Applies the layer to every row of `input` `[rows, inputs]`.
     pub fn forward<'a>(&self, input: &Tensor, pool: &'a Pool) -> Result<Lent<'a>> {
-        let [output] = Self::forward_together([self], input, pool)?;
+        let (rows, _) = input.dims2()?;
+        let [output] = Self::forward_together([self], &Given::new(&values(input)?, rows), pool)?;
         Ok(output)
     }
 
     /// Applies several layers to the same input in one go.
     pub fn forward_together<'a, const N: usize>(
         layers: [&Self; N],
-        input: &Tensor,
+        input: &dyn RowSource,
         pool: &'a Pool,
     ) -> Result<[Lent<'a>; N]> {
-        let (rows, _) = input.dims2()?;
+        let rows = input.rows();
         let mut outputs = layers.map(|layer| pool.take_values(rows * layer.weight.n()));
         {
             let mut slices = outputs.each_mut().map(Vec::as_mut_slice);
             let weights = layers.map(|layer| layer.weight.as_ref());
-            matmul_many(&weights, &values(input)?, rows, &mut slices, pool)?;
+            matmul_many(&weights, input, &mut slices, pool)?;
         }
         let mut tensors = Vec::with_capacity(N);
         for (mut output, layer) in outputs.into_iter().zip(layers) {

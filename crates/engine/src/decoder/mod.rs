@@ -18,7 +18,7 @@ use crate::kv::pages::Pages;
 use crate::ops::attention::{self, AttentionShape, QuerySpan};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
-use crate::ops::rows::{self, RotaryTable};
+use crate::ops::rows::{self, Gated, Normed, NormedSum, RotaryTable};
 use crate::ops::tensor::{Lent, values};
 use crate::progress::Progress;
 use crate::weights::Weights;
@@ -115,26 +115,46 @@ impl Decoder {
             })
             .collect();
         let table = self.rotary.table(&batch.positions);
-        let eps = self.config.norm_eps;
         let mut x = self.embed(&batch.tokens)?;
         // What the layer before adds to `x`; it is added on the way to the next norm.
         let mut delta: Option<Lent<'_>> = None;
         for (index, layer) in self.layers.iter().enumerate() {
-            let normed = match delta.take() {
-                Some(delta) => rows::add_norm(&mut x, &delta, &layer.attention_norm, eps, pool)?,
-                None => rows::rms_norm(&x, &layer.attention_norm, eps, pool)?,
-            };
-            let query = self.write_keys(index, layer, &normed, &table, batch, pages)?;
-            drop(normed);
+            let query = self.write_keys(index, layer, &mut x, delta.take(), &table, batch, pages)?;
             let mixed = attention::attend(&query, &pages.layer(index), &layer.shape, &spans, pool)?;
             let attended = layer.attention_output.forward(&mixed, pool)?;
-            let normed = rows::add_norm(&mut x, &attended, &layer.feed_forward_norm, eps, pool)?;
-            drop((mixed, attended));
-            let [mut gate, up] = Linear::forward_together([&layer.gate, &layer.up], &normed, pool)?;
-            rows::silu_multiply(&mut gate, &up, pool)?;
-            delta = Some(layer.down.forward(&gate, pool)?);
+            drop((query, mixed));
+            let [gate, up] =
+                self.forward_normed([&layer.gate, &layer.up], &layer.feed_forward_norm, &mut x, Some(attended))?;
+            let gated = Gated {
+                gate: &values(&gate)?,
+                up: &values(&up)?,
+                columns: self.config.feed_forward,
+                tier: pool.tier(),
+            };
+            let [down] = Linear::forward_together([&layer.down], &gated, pool)?;
+            delta = Some(down);
         }
         self.logits(&x, delta.as_deref(), &batch.logit_rows)
+    }
+
+    /// Applies layers to the norm of `x`, to which `delta` is added first.
+    fn forward_normed<'a, const N: usize>(
+        &'a self,
+        layers: [&Linear; N],
+        weight: &[f32],
+        x: &mut Lent<'a>,
+        delta: Option<Lent<'_>>,
+    ) -> Result<[Lent<'a>; N]> {
+        let pool = &*self.pool;
+        let (rows, columns) = x.dims2()?;
+        let values_of_x = values(x)?;
+        let normed = Normed { x: &values_of_x, weight, eps: self.config.norm_eps, tier: pool.tier() };
+        let Some(delta) = delta else { return Linear::forward_together(layers, &normed, pool) };
+        let mut sum = pool.take_values(rows * columns);
+        let outputs = Linear::forward_together(layers, &NormedSum::new(normed, &values(&delta)?, &mut sum)?, pool)?;
+        drop(values_of_x);
+        *x = Lent::new(sum, rows, columns, pool)?;
+        Ok(outputs)
     }
 
     fn embed(&self, tokens: &[u32]) -> Result<Lent<'_>> {
@@ -151,20 +171,22 @@ impl Decoder {
     }
 
     /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned.
-    fn write_keys(
-        &self,
+    #[allow(clippy::too_many_arguments)]
+    fn write_keys<'a>(
+        &'a self,
         index: usize,
         layer: &Layer,
-        normed: &Tensor,
+        x: &mut Lent<'a>,
+        delta: Option<Lent<'_>>,
         table: &RotaryTable,
         batch: &Batch,
         pages: &mut Pages,
-    ) -> Result<Lent<'_>> {
+    ) -> Result<Lent<'a>> {
         let pool = &*self.pool;
         let eps = self.config.norm_eps;
         let head_dim = self.config.head_dim;
         let [mut query, mut key, value] =
-            Linear::forward_together([&layer.query, &layer.key, &layer.value], normed, pool)?;
+            self.forward_normed([&layer.query, &layer.key, &layer.value], &layer.attention_norm, x, delta)?;
         if let Some(weight) = &layer.query_norm {
             query = rows::rms_norm(&query, weight, eps, pool)?;
         }
@@ -192,15 +214,8 @@ impl Decoder {
                 Ok(())
             })
         };
-        let mut chosen = choose(x)?;
-        let normed = match delta {
-            Some(delta) => {
-                let delta = choose(delta)?;
-                rows::add_norm(&mut chosen, &delta, &self.final_norm, self.config.norm_eps, pool)?
-            }
-            None => rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, pool)?,
-        };
-        let logits = self.head.forward(&normed, pool)?;
+        let delta = delta.map(choose).transpose()?;
+        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut choose(x)?, delta)?;
         Ok(Logits { values: logits.into_values(), vocabulary })
     }
 }

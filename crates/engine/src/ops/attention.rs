@@ -13,12 +13,10 @@ use candle_core::Tensor;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-#[cfg(target_arch = "x86_64")]
-use super::packed::Tier;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::tensor::{Lent, values};
-use super::tier::{exp, multiply_add, tiers};
+use super::tier::{Tier, exp, multiply_add, tiers};
 use crate::config::BLOCK_TOKENS;
 use crate::error::Result;
 
@@ -227,6 +225,7 @@ fn first_visible(position: usize, window: Option<usize>) -> usize {
 
 /// Computes one piece; the result is `[rows * group, head_dim]`, head after head within a row.
 fn attend_piece(
+    tier: Tier,
     query: &[f32],
     cache: &PagedCache<'_>,
     shape: &AttentionShape,
@@ -257,7 +256,7 @@ fn attend_piece(
             *visible = (from.min(KEYS), (position + 1).saturating_sub(block * KEYS).min(KEYS));
         }
         let mut tile = Tile { query: &scaled, maxima: &mut maxima, sums: &mut sums, output: &mut output };
-        attend_block(head_dim, &keys, &values, &visible, &mut tile);
+        attend_block(tier, head_dim, &keys, &values, &visible, &mut tile);
     }
     for (output, sum) in output.chunks_exact_mut(head_dim).zip(&sums) {
         let inverse = 1.0 / sum;
@@ -291,7 +290,7 @@ pub fn attend<'a>(
     pool.run(pieces.len(), |range| {
         for piece in &pieces[range] {
             let span = &spans[piece.span];
-            let result = attend_piece(&query, cache, shape, span, *piece);
+            let result = attend_piece(pool.tier(), &query, cache, shape, span, *piece);
             for (row, result) in result.chunks_exact(group_columns).enumerate() {
                 let part = (span.first_row + piece.first + row) * shape.kv_heads + piece.kv_head;
                 // SAFETY: the output outlives the call; a part is one row's share of one key-value head, and pieces

@@ -2,6 +2,8 @@
 //! Called by the decoder and the weights; knows slices and shapes, not models.
 //! Invariant: results are bit-equal whatever the number of rows in a call and of threads in the pool.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 pub mod ggml;
 pub mod packed;

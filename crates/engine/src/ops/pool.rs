@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::ops::scratch::Scratch;
+use crate::ops::tier::Tier;
 
 /// More threads than any machine of ours has; a larger number is a mistake.
 const THREADS_MAX: usize = 1024;
@@ -27,8 +28,10 @@ const OPEN: u64 = 1 << 31;
 /// The gate's bits that count the threads inside a job.
 const ENTERED: u64 = OPEN - 1;
 
-/// Memory of so many tensors is kept: more than a layer of a model has at a time.
-const VALUES_KEPT_MAX: usize = 16;
+/// Numbers that memory is kept for, the last used: two layers' worth for 512 rows of a model of 8 B parameters.
+const VALUES_KEPT_MAX: usize = 32 << 20;
+/// And the tensors that these may be.
+const TENSORS_KEPT_MAX: usize = 32;
 
 thread_local! {
     /// Whether this thread is inside a job, so that a nested call runs where it is.
@@ -39,6 +42,8 @@ thread_local! {
 pub struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// The instructions of everything that is computed here.
+    tier: Tier,
     /// Held by the caller whose job it is; callers from several threads take turns.
     turn: Mutex<()>,
     /// Buffers that ops borrow for the length of a call, at most one per concurrent caller.
@@ -92,6 +97,12 @@ impl Pool {
     /// A pool in which `threads` threads work, the caller among them: with 1 there are no workers at all.
     /// Fails for 0, for more than 1024, or when the system grants no thread.
     pub fn new(threads: usize) -> Result<Self> {
+        Self::with_tier(threads, Tier::detect())
+    }
+
+    /// As [`Pool::new`], with the instructions of `tier` instead of the best. Fails also if the CPU lacks them.
+    pub fn with_tier(threads: usize, tier: Tier) -> Result<Self> {
+        let tier = tier.checked()?;
         if threads == 0 || threads > THREADS_MAX {
             return Err(Error::invalid("threads", format!("threads must be 1 to {THREADS_MAX}, not {threads}")));
         }
@@ -113,6 +124,7 @@ impl Pool {
         let mut pool = Self {
             shared,
             workers: Vec::new(),
+            tier,
             turn: Mutex::default(),
             scratch: Mutex::default(),
             values: Mutex::default(),
@@ -123,6 +135,11 @@ impl Pool {
             pool.workers.push(worker.map_err(|error| Error::internal(format!("no thread for the pool: {error}")))?);
         }
         Ok(pool)
+    }
+
+    /// The instructions that the kernels use here.
+    pub fn tier(&self) -> Tier {
+        self.tier
     }
 
     /// How many threads work, the caller included.
@@ -172,11 +189,14 @@ impl Pool {
 
     /// Memory for `len` numbers, with anything in it; give it back with [`Pool::put_values`].
     pub(crate) fn take_values(&self, len: usize) -> Vec<f32> {
+        if len == 0 {
+            return Vec::new();
+        }
         let mut kept = lock(&self.values);
-        // The steps of a model ask for the same lengths again and again.
+        // The steps of a model ask for the same lengths again and again; what is a little larger will do, too.
         let place = kept.iter().position(|values| values.len() == len);
-        let place = place.or_else(|| kept.iter().position(|values| values.capacity() >= len));
-        let mut values = place.or(kept.len().checked_sub(1)).map(|place| kept.swap_remove(place)).unwrap_or_default();
+        let place = place.or_else(|| kept.iter().position(|values| (len..=2 * len).contains(&values.capacity())));
+        let mut values = place.map(|place| kept.remove(place)).unwrap_or_default();
         drop(kept);
         if values.capacity() < len {
             return vec![0.0; len];
@@ -187,9 +207,14 @@ impl Pool {
 
     /// Takes such memory back.
     pub(crate) fn put_values(&self, values: Vec<f32>) {
+        if values.capacity() == 0 {
+            return;
+        }
         let mut kept = lock(&self.values);
-        if kept.len() < VALUES_KEPT_MAX && values.capacity() > 0 {
-            kept.push(values);
+        kept.push(values);
+        let mut spare: usize = kept.iter().map(Vec::capacity).sum();
+        while spare > VALUES_KEPT_MAX || kept.len() > TENSORS_KEPT_MAX {
+            spare -= kept.remove(0).capacity();
         }
     }
 

@@ -8,12 +8,11 @@ use std::ops::Range;
 
 use candle_core::Tensor;
 
-#[cfg(target_arch = "x86_64")]
-use super::packed::Tier;
+use super::packed::RowSource;
 use super::pool::Pool;
 use super::shared::Shared;
 use super::tensor::{Lent, values};
-use super::tier::{exp, multiply_add, tiers};
+use super::tier::{Tier, exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
 /// Lanes that a sum over a row is kept in, whatever the machine's registers.
@@ -45,9 +44,9 @@ fn rms_norm_body<const FUSED: bool>(input: &[f32], weight: &[f32], eps: f32, out
 }
 
 #[inline(always)]
-fn silu_multiply_body<const FUSED: bool>(gate: &mut [f32], up: &[f32]) {
-    for (g, &u) in gate.iter_mut().zip(up) {
-        *g = *g / (1.0 + exp::<FUSED>(-*g)) * u;
+fn silu_multiply_body<const FUSED: bool>(gate: &[f32], up: &[f32], output: &mut [f32]) {
+    for ((y, &g), &u) in output.iter_mut().zip(gate).zip(up) {
+        *y = g / (1.0 + exp::<FUSED>(-g)) * u;
     }
 }
 
@@ -67,13 +66,20 @@ fn rotate_body<const FUSED: bool>(input: &[f32], head_dim: usize, cos: &[f32], s
     }
 }
 
-/// Adds `delta` to every row of `x` and norms the sum.
+/// Adds two rows and norms the sum.
 #[inline(always)]
-fn add_norm_body<const FUSED: bool>(x: &mut [f32], delta: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) {
-    for (x, &delta) in x.iter_mut().zip(delta) {
-        *x += delta;
+fn add_norm_body<const FUSED: bool>(
+    x: &[f32],
+    delta: &[f32],
+    weight: &[f32],
+    eps: f32,
+    sum: &mut [f32],
+    normed: &mut [f32],
+) {
+    for ((sum, &x), &delta) in sum.iter_mut().zip(x).zip(delta) {
+        *sum = x + delta;
     }
-    rms_norm_body::<FUSED>(x, weight, eps, output);
+    rms_norm_body::<FUSED>(sum, weight, eps, normed);
 }
 
 #[inline(always)]
@@ -86,10 +92,17 @@ fn add_to_each_body<const FUSED: bool>(rows: &mut [f32], bias: &[f32]) {
 }
 
 tiers! { fn rms_norm_rows(input: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) = rms_norm_body; }
-tiers! { fn silu_multiply_rows(gate: &mut [f32], up: &[f32]) = silu_multiply_body; }
+tiers! { fn silu_multiply_row(gate: &[f32], up: &[f32], output: &mut [f32]) = silu_multiply_body; }
 tiers! { fn rotate_row(input: &[f32], head_dim: usize, cos: &[f32], sin: &[f32], output: &mut [f32]) = rotate_body; }
 tiers! {
-    fn add_norm_rows(x: &mut [f32], delta: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) = add_norm_body;
+    fn add_norm_row(
+        x: &[f32],
+        delta: &[f32],
+        weight: &[f32],
+        eps: f32,
+        sum: &mut [f32],
+        normed: &mut [f32],
+    ) = add_norm_body;
 }
 tiers! { fn add_to_each_row(rows: &mut [f32], bias: &[f32]) = add_to_each_body; }
 
@@ -134,43 +147,105 @@ pub fn rms_norm<'a>(input: &Tensor, weight: &[f32], eps: f32, pool: &'a Pool) ->
     }
     let x = values(input)?;
     for_rows(rows, columns, pool, |range, y| {
-        rms_norm_rows(&x[range.start * columns..range.end * columns], weight, eps, y);
+        rms_norm_rows(pool.tier(), &x[range.start * columns..range.end * columns], weight, eps, y);
     })
 }
 
-/// Adds `delta` to `x`, both `[rows, columns]`, and returns the norm of the sum, as [`rms_norm`] does: one way through
-/// memory for both.
-pub fn add_norm<'a>(x: &mut Lent<'_>, delta: &Tensor, weight: &[f32], eps: f32, pool: &'a Pool) -> Result<Lent<'a>> {
-    let (rows, columns) = columns_of(x)?;
-    if delta.dims2()? != (rows, columns) || weight.len() != columns {
-        return Err(Error::internal(format!("a norm of {} weights for {columns} columns", weight.len())));
+/// Rows `x` as [`rms_norm`] makes them, computed as a matrix takes them: they never lie in memory.
+pub struct Normed<'a> {
+    /// Row after row.
+    pub x: &'a [f32],
+    /// A number per column.
+    pub weight: &'a [f32],
+    /// Added to the mean of the squares.
+    pub eps: f32,
+    /// The instructions to use.
+    pub tier: Tier,
+}
+
+impl RowSource for Normed<'_> {
+    fn rows(&self) -> usize {
+        self.x.len() / self.weight.len()
     }
-    let delta = values(delta)?;
-    let mut normed = pool.take_values(rows * columns);
-    x.change(|x| {
-        let (x, normed) = (Shared::new(x), Shared::new(&mut normed));
-        share_rows(rows, pool, |range| {
-            let (start, len) = (range.start * columns, range.len() * columns);
-            // SAFETY: both outlive the call, and every row is in one range.
-            let (x, normed) = unsafe { (x.slice(start, len), normed.slice(start, len)) };
-            add_norm_rows(x, &delta[start..start + len], weight, eps, normed);
-        })
-    })?;
-    Lent::new(normed, rows, columns, pool)
+
+    fn columns(&self) -> usize {
+        self.weight.len()
+    }
+
+    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+        let columns = self.weight.len();
+        rms_norm_rows(self.tier, &self.x[index * columns..][..columns], self.weight, self.eps, room);
+        room
+    }
 }
 
-/// Makes `gate` into `silu(gate) * up`, element by element (Shazeer 2020).
-pub fn silu_multiply(gate: &mut Lent<'_>, up: &Tensor, pool: &Pool) -> Result<()> {
-    let (rows, columns) = columns_of(gate)?;
-    let up = values(up)?;
-    gate.change(|gate| {
-        let gate = Shared::new(gate);
-        share_rows(rows, pool, |range| {
-            let (start, len) = (range.start * columns, range.len() * columns);
-            // SAFETY: it outlives the call, and every row is in one range.
-            silu_multiply_rows(unsafe { gate.slice(start, len) }, &up[start..start + len]);
-        })
-    })
+/// Rows `x + delta`, normed in the same way. The sums are written to `sum`, whose rows nobody else may use meanwhile.
+pub struct NormedSum<'a> {
+    /// What is normed, less what it shares with [`Normed`].
+    normed: Normed<'a>,
+    delta: &'a [f32],
+    sum: Shared<f32>,
+}
+
+impl<'a> NormedSum<'a> {
+    /// Of `normed.x` and `delta`, into `sum`, all of one length.
+    ///
+    /// # Errors
+    /// `Internal` if they are not.
+    pub fn new(normed: Normed<'a>, delta: &'a [f32], sum: &'a mut [f32]) -> Result<Self> {
+        if normed.x.len() != delta.len() || sum.len() != delta.len() {
+            return Err(Error::internal("a sum of rows that are not as many"));
+        }
+        Ok(Self { normed, delta, sum: Shared::new(sum) })
+    }
+}
+
+impl RowSource for NormedSum<'_> {
+    fn rows(&self) -> usize {
+        self.normed.rows()
+    }
+
+    fn columns(&self) -> usize {
+        self.normed.columns()
+    }
+
+    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+        let Normed { x, weight, eps, tier } = self.normed;
+        let columns = weight.len();
+        let (x, delta) = (&x[index * columns..][..columns], &self.delta[index * columns..][..columns]);
+        // SAFETY: `sum` is borrowed for as long as `self` lives, and a row is asked for by one thread at a time, as the
+        // trait demands.
+        add_norm_row(tier, x, delta, weight, eps, unsafe { self.sum.slice(index * columns, columns) }, room);
+        room
+    }
+}
+
+/// Rows `silu(gate) * up`, element by element (Shazeer 2020), computed as a matrix takes them.
+pub struct Gated<'a> {
+    /// Row after row.
+    pub gate: &'a [f32],
+    /// As many.
+    pub up: &'a [f32],
+    /// Numbers in a row.
+    pub columns: usize,
+    /// The instructions to use.
+    pub tier: Tier,
+}
+
+impl RowSource for Gated<'_> {
+    fn rows(&self) -> usize {
+        self.gate.len() / self.columns
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+        let row = index * self.columns..(index + 1) * self.columns;
+        silu_multiply_row(self.tier, &self.gate[row.clone()], &self.up[row], room);
+        room
+    }
 }
 
 /// Adds `bias` to every row of `values`.
@@ -180,7 +255,7 @@ pub fn add_to_each(values: &mut [f32], bias: &[f32], pool: &Pool) -> Result<()> 
     let values = Shared::new(values);
     share_rows(rows, pool, |range| {
         // SAFETY: they outlive the call, and every row is in one range.
-        add_to_each_row(unsafe { values.slice(range.start * columns, range.len() * columns) }, bias);
+        add_to_each_row(pool.tier(), unsafe { values.slice(range.start * columns, range.len() * columns) }, bias);
     })
 }
 
@@ -204,7 +279,7 @@ pub fn rotate<'a>(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &'
         for (row, y) in range.zip(y.chunks_exact_mut(columns)) {
             let angles = row * table.half..(row + 1) * table.half;
             let x = &x[row * columns..(row + 1) * columns];
-            rotate_row(x, head_dim, &table.cos[angles.clone()], &table.sin[angles], y);
+            rotate_row(pool.tier(), x, head_dim, &table.cos[angles.clone()], &table.sin[angles], y);
         }
     })
 }

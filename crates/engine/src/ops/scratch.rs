@@ -69,7 +69,7 @@ impl Buffer {
 pub(crate) struct Scratch {
     /// Rows in single precision, interleaved.
     pub(crate) floats: Buffer,
-    /// Rows as bfloats, interleaved in pairs.
+    /// Rows as bfloats.
     pub(crate) brains: Buffer,
     /// Rows as 8-bit integers, interleaved.
     pub(crate) codes: Buffer,

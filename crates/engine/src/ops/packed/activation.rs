@@ -1,9 +1,7 @@
-//! The input rows of a matrix product, laid out for the kernels: interleaved in blocks of rows, as floats or as
-//! 8-bit integers with a scale for each 32 columns.
+//! The input rows of a matrix product, laid out for the kernels in blocks of rows: as floats, as bfloats, or as 8-bit
+//! integers with a scale for each 32 columns.
 //! The product prepares them once for all matrices that share them.
 //! Invariant: what becomes of a row depends on that row alone; neighbours decide only where it is written.
-
-use std::ops::Range;
 
 use super::formats::BLOCK;
 use super::lanes::Lanes;
@@ -36,8 +34,42 @@ pub(super) fn row_block(index: usize, rows: usize, rows_max: usize) -> (usize, u
     (first, 1 << left.ilog2())
 }
 
-/// Rows as floats: `[row block][column][row]`, with a zero column added if the number of columns is odd. Or, for weights
-/// of the same type, as pairs of bfloats: `[row block][column / 2][row][column % 2]`.
+/// How rows are cut into blocks.
+#[derive(Clone, Copy)]
+pub(super) enum RowBlocks {
+    /// As [`row_block`] does.
+    Powers(usize),
+    /// Blocks of so many; the last has what is left.
+    Even(usize),
+}
+
+impl RowBlocks {
+    /// How many blocks `rows` rows are.
+    pub(super) fn count(self, rows: usize) -> usize {
+        match self {
+            Self::Powers(rows_max) => row_block_count(rows, rows_max),
+            Self::Even(rows_max) => rows.div_ceil(rows_max),
+        }
+    }
+
+    /// The first row of block `index`, and its number of rows.
+    pub(super) fn at(self, index: usize, rows: usize) -> (usize, usize) {
+        match self {
+            Self::Powers(rows_max) => row_block(index, rows, rows_max),
+            Self::Even(rows_max) => (index * rows_max, rows_max.min(rows - index * rows_max)),
+        }
+    }
+}
+
+/// Where a row goes: it is row `i` of the block of `rows` rows that begins with row `first`.
+#[derive(Clone, Copy)]
+pub(super) struct RowAt {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) i: usize,
+}
+
+/// Rows as floats: `[row block][column][row]`, with a zero column added if the number of columns is odd.
 #[derive(Clone, Copy)]
 pub(super) struct Floats {
     pub(super) at: *mut f32,
@@ -45,10 +77,20 @@ pub(super) struct Floats {
     pub(super) columns: usize,
 }
 
+/// Rows as bfloats, in pairs: `[row block][column / 2][row][column % 2]`, with a zero column added if their number is odd.
+/// Where a tier wants tiles, `[row block][column / 32][row][column % 32]`, filled up with zeros.
+#[derive(Clone, Copy)]
+pub(super) struct Brains {
+    pub(super) at: *mut u16,
+    /// Pairs of columns that the weights have.
+    pub(super) pairs: usize,
+}
+
 /// Rows as integers.
 #[derive(Clone, Copy)]
 pub(super) struct Integers {
-    /// `[row block][column / 4][row][column % 4]`.
+    /// `[row block][column / 4][row][column % 4]`; where a tier wants blocks of many rows as tiles,
+    /// `[row block][column / 32][row][column % 32]`.
     pub(super) codes: *mut i8,
     /// `[row block][4][block][row]`: the scale; the scale times the sum of the integers, of the whole block, of its
     /// first half and of its second.
@@ -57,103 +99,89 @@ pub(super) struct Integers {
     pub(super) starts: *mut i32,
     /// Blocks of a row.
     pub(super) blocks: usize,
+    /// Which of the sums are written.
+    pub(super) wanted: Wanted,
+}
+
+/// Which sums the weights' types need; the first of each is of whole blocks, the second of halves.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) starts: [bool; 2],
+    pub(super) scaled: [bool; 2],
+}
+
+impl Wanted {
+    pub(super) fn or(self, other: Self) -> Self {
+        let or = |a: [bool; 2], b: [bool; 2]| [a[0] | b[0], a[1] | b[1]];
+        Self { starts: or(self.starts, other.starts), scaled: or(self.scaled, other.scaled) }
+    }
 }
 
 // SAFETY: these are addresses; the functions that write or read through them have their own conditions.
 unsafe impl Sync for Floats {}
 // SAFETY: as above.
+unsafe impl Sync for Brains {}
+// SAFETY: as above.
 unsafe impl Sync for Integers {}
 
-/// Where rows come from and how they are cut.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) input: &'a [f32],
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) rows_max: usize,
+/// Writes a row as floats.
+/// # Safety
+/// `to` has room for the row's block, and no other call writes the same row. So for the functions below.
+#[inline(always)]
+pub(super) unsafe fn interleave(row: &[f32], place: RowAt, to: Floats) {
+    let at = to.at.wrapping_add(place.first * to.columns + place.i);
+    for (column, &value) in row.iter().enumerate() {
+        // SAFETY: the row block's room begins at `at`.
+        unsafe { at.wrapping_add(column * place.rows).write(value) };
+    }
+    for column in row.len()..to.columns {
+        // SAFETY: as above.
+        unsafe { at.wrapping_add(column * place.rows).write(0.0) };
+    }
 }
 
-impl Rows<'_> {
-    /// Writes the row blocks of `range` as floats. Compiled into the kernels' functions, so that it uses their
-    /// instructions.
-    /// # Safety
-    /// `to` has room for all rows, and no other call writes the same ones.
-    #[inline(always)]
-    pub(super) unsafe fn interleave(&self, range: Range<usize>, to: Floats) {
-        for index in range {
-            let (first, block) = row_block(index, self.rows, self.rows_max);
-            // SAFETY: the row block's room begins there.
-            unsafe {
-                let at = to.at.wrapping_add(first * to.columns);
-                match block {
-                    1 => self.interleave_block::<1>(first, at, to.columns),
-                    2 => self.interleave_block::<2>(first, at, to.columns),
-                    _ => self.interleave_block::<4>(first, at, to.columns),
-                }
-            }
-        }
+/// Writes a row as pairs of bfloats, rounded to nearest, ties to even.
+/// # Safety
+/// As for [`interleave`].
+#[inline(always)]
+pub(super) unsafe fn round_pairs(row: &[f32], place: RowAt, to: Brains) {
+    let at = to.at.cast::<u32>().wrapping_add(place.first * to.pairs + place.i);
+    let (pairs, odd) = row.as_chunks::<2>();
+    for (pair, values) in pairs.iter().enumerate() {
+        let both = upper_half(values[0]) | upper_half(values[1]) << 16;
+        // SAFETY: the row block's room begins at `at`.
+        unsafe { at.wrapping_add(pair * place.rows).write(both.to_le()) };
     }
+    if let [value] = odd {
+        // SAFETY: as above.
+        unsafe { at.wrapping_add(pairs.len() * place.rows).write(upper_half(*value).to_le()) };
+    }
+}
 
-    #[inline(always)]
-    unsafe fn interleave_block<const M: usize>(&self, first: usize, at: *mut f32, columns: usize) {
-        // SAFETY: the rows are of the input, and `at` has room for `M * columns` numbers.
+/// Writes a row as integers, that of a block of at least `TILED` rows into a tile. The numbers are the same on all CPUs.
+/// # Safety
+/// As for [`interleave`], and `L` fits the CPU.
+#[inline(always)]
+pub(super) unsafe fn quantize<L: Lanes, const TILED: usize>(row: &[f32], place: RowAt, to: Integers) {
+    let RowAt { first, rows, i } = place;
+    let (apart, beside) = if rows >= TILED { (BLOCK, 1) } else { (4, rows) };
+    let Wanted { starts: wanted_starts, scaled: wanted_scaled } = to.wanted;
+    for (block, values) in row.as_chunks::<BLOCK>().0.iter().enumerate() {
+        // SAFETY: of this row's block, the places in the row block are within the room of all rows.
         unsafe {
-            let from = self.input[first * self.columns..][..M * self.columns].as_ptr();
-            for column in 0..self.columns {
-                for i in 0..M {
-                    at.wrapping_add(column * M + i).write(from.wrapping_add(i * self.columns + column).read());
+            let codes = to.codes.wrapping_add((first * to.blocks + block * rows) * BLOCK + i * apart);
+            let (scale, sums) = quantize_block::<L>(values, codes, beside);
+            let scales = to.scales.wrapping_add(first * to.blocks * SCALES + block * rows + i);
+            let starts = to.starts.wrapping_add(first * to.blocks * STARTS + block * rows + i);
+            scales.write(scale);
+            let stride = to.blocks * rows;
+            let whole = sums[0].wrapping_add(sums[1]);
+            for (kind, sum) in [whole, sums[0], sums[1]].into_iter().enumerate() {
+                if wanted_scaled[kind.min(1)] {
+                    scales.wrapping_add((1 + kind) * stride).write(scale * sum as f32);
                 }
-            }
-            for added in self.columns * M..columns * M {
-                at.wrapping_add(added).write(0.0);
-            }
-        }
-    }
-
-    /// Writes the row blocks of `range` as pairs of bfloats, rounded to nearest, ties to even.
-    /// # Safety
-    /// As for [`Rows::interleave`].
-    #[inline(always)]
-    pub(super) unsafe fn round_pairs(&self, range: Range<usize>, to: Floats) {
-        for index in range {
-            let (first, rows) = row_block(index, self.rows, self.rows_max);
-            let pairs = to.columns / 2;
-            let at = to.at.cast::<u32>().wrapping_add(first * pairs);
-            for i in 0..rows {
-                let row = &self.input[(first + i) * self.columns..][..self.columns];
-                for (pair, values) in row.chunks(2).enumerate() {
-                    let second = values.get(1).map_or(0, |&value| upper_half(value));
-                    // SAFETY: the row block's room begins at `at`.
-                    unsafe { at.wrapping_add(pair * rows + i).write((upper_half(values[0]) | second << 16).to_le()) };
-                }
-            }
-        }
-    }
-
-    /// Writes the row blocks of `range` as integers. The numbers are the same on all CPUs.
-    /// # Safety
-    /// `to` has room for all rows, no other call writes the same ones, and `L` fits the CPU.
-    #[inline(always)]
-    pub(super) unsafe fn quantize<L: Lanes>(&self, range: Range<usize>, to: Integers) {
-        for index in range {
-            let (first, rows) = row_block(index, self.rows, self.rows_max);
-            for i in 0..rows {
-                let values = self.input[(first + i) * self.columns..][..self.columns].as_chunks::<BLOCK>().0;
-                for (block, values) in values.iter().enumerate() {
-                    // SAFETY: of this row's block, the places in the row block are within the room of all rows.
-                    unsafe {
-                        let at = first * to.blocks + block * rows;
-                        let codes = to.codes.wrapping_add(at * BLOCK + i * 4);
-                        let (scale, sums) = quantize_block::<L>(values, codes, rows);
-                        let scales = to.scales.wrapping_add(first * to.blocks * SCALES + block * rows + i);
-                        let starts = to.starts.wrapping_add(first * to.blocks * STARTS + block * rows + i);
-                        scales.write(scale);
-                        let sums = [sums[0].wrapping_add(sums[1]), sums[0], sums[1]];
-                        for (kind, sum) in sums.into_iter().enumerate() {
-                            scales.wrapping_add((1 + kind) * to.blocks * rows).write(scale * sum as f32);
-                            starts.wrapping_add(kind * to.blocks * rows).write(sum.wrapping_mul(-128));
-                        }
-                    }
+                if wanted_starts[kind.min(1)] {
+                    starts.wrapping_add(kind * stride).write(sum.wrapping_mul(-128));
                 }
             }
         }

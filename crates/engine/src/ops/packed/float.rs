@@ -29,6 +29,8 @@ pub(super) trait Pairs: 'static {
     const INPUT_BYTES: usize;
     type Weights<L: Lanes>: Copy;
     type Input<L: Lanes>: Copy;
+    /// The form of the input.
+    fn of(run: &TileRun) -> Input;
     /// Rows and tiles that a pass may serve, as registers allow.
     fn together<L: Lanes>() -> (usize, usize);
     /// # Safety
@@ -56,6 +58,10 @@ macro_rules! widened {
             type Weights<L: Lanes> = (L::F, L::F);
             type Input<L: Lanes> = (L::F, L::F);
 
+            #[inline(always)]
+            fn of(run: &TileRun) -> Input {
+                Input { at: run.floats.at.cast_const().cast(), pairs: run.floats.columns / 2 }
+            }
             #[inline(always)]
             fn together<L: Lanes>() -> (usize, usize) {
                 (L::FLOAT_ROWS_MAX, if L::WIDE { 4 } else { 2 })
@@ -89,6 +95,10 @@ impl Pairs for Brains {
     type Weights<L: Lanes> = L::P;
     type Input<L: Lanes> = L::Q;
 
+    #[inline(always)]
+    fn of(run: &TileRun) -> Input {
+        Input { at: run.brains.at.cast_const().cast(), pairs: run.brains.pairs }
+    }
     #[inline(always)]
     fn together<L: Lanes>() -> (usize, usize) {
         (L::BRAIN_ROWS_MAX, if L::WIDE { 3 } else { 2 })
@@ -130,7 +140,7 @@ pub(super) fn value(ty: GgmlType, tile: &[u8], offset: usize) -> f32 {
 
 /// The input's rows as [`Pairs`] want them: where they lie, and how many pairs a row has.
 #[derive(Clone, Copy)]
-struct Input {
+pub(super) struct Input {
     at: *const u8,
     pairs: usize,
 }
@@ -141,7 +151,7 @@ struct Input {
 #[inline(always)]
 pub(super) unsafe fn tiles<L: Lanes, P: Pairs>(run: &TileRun) {
     let (rows_max, together) = P::together::<L>();
-    let input = Input { at: run.floats.at.cast_const().cast(), pairs: run.floats.columns / 2 };
+    let input = P::of(run);
     let row_blocks = row_block_count(run.rows, rows_max);
     // A few rows wait for memory: they take whole tiles, as these lie there.
     let part = if row_blocks == 1 { input.pairs } else { PART_BYTES / P::BYTES };

@@ -262,7 +262,7 @@ impl Lanes for Portable {
 }
 
 #[inline(always)]
-const fn low_bits(width: u32) -> u8 {
+pub(super) const fn low_bits(width: u32) -> u8 {
     (0xff_u32 >> (8 - width)) as u8
 }
 

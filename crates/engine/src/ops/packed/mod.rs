@@ -9,9 +9,13 @@
 //! integer products of the CPU need it.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod float;
 mod formats;
 mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod pieces;
 mod product;
@@ -21,8 +25,8 @@ mod unpacked;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use product::matmul_many;
-pub use tier::Tier;
+pub use super::tier::Tier;
+pub use product::{Given, RowSource, matmul_many};
 
 use crate::error::{Error, Result};
 use crate::ops::ggml::GgmlType;
@@ -49,23 +53,31 @@ impl Packed {
     pub fn pack(dtype: GgmlType, rows_n: usize, columns_k: usize, bytes: &[u8], pool: &Pool) -> Result<Self> {
         let (tile_bytes, tiles) = pack::pack(dtype, rows_n, columns_k, bytes, pool)?;
         let kept = if dtype == GgmlType::Q8_K { GgmlType::F32 } else { dtype };
-        Ok(Self { dtype, kept, n: rows_n, k: columns_k, tile_bytes, tiles, tier: Tier::detect() })
+        Ok(Self { dtype, kept, n: rows_n, k: columns_k, tile_bytes, tiles, tier: pool.tier() })
     }
 
     /// The same matrix, computed with the instructions of `tier`. Fails if this CPU does not have them.
-    /// Meant for tests and comparisons; [`Packed::pack`] takes the best.
+    /// Meant for tests and comparisons; [`Packed::pack`] takes the pool's.
     pub fn with_tier(mut self, tier: Tier) -> Result<Self> {
-        if !tier.supported() {
-            return Err(Error::internal(format!("this CPU does not have the instructions of {tier:?}")));
-        }
-        self.tier = tier;
+        self.tier = tier.checked()?;
         Ok(self)
+    }
+
+    /// As [`Packed::with_tier`], without asking the CPU.
+    /// # Safety
+    /// The CPU has the instructions of `tier`, or something stands in for those that it lacks: an emulator.
+    pub unsafe fn with_tier_unchecked(mut self, tier: Tier) -> Self {
+        self.tier = tier;
+        self
     }
 
     /// `output = input * self^T`: `input` is `[m, k]`, `output` `[m, n]`, both row after row.
     /// Fails with `Internal` if a slice has another length or a kernel panics.
     pub fn matmul(&self, input: &[f32], m: usize, output: &mut [f32], pool: &Pool) -> Result<()> {
-        matmul_many(&[self], input, m, &mut [output], pool)
+        if m.checked_mul(self.k) != Some(input.len()) {
+            return Err(Error::internal(format!("{m} rows of {} are not {} numbers", self.k, input.len())));
+        }
+        matmul_many(&[self], &Given::new(input, m), &mut [output], pool)
     }
 
     /// Writes row `row`, dequantized exactly as the file's format defines, to `out` of length k: a token's embedding.

@@ -2,8 +2,8 @@
 //! `Packed::matmul` and the decoder's fused projections call it.
 //! Invariant: nothing is computed for a row from another row; tiles are shared out, never cut.
 
-use super::activation::{Floats, Integers, Rows, SCALES, STARTS, row_block_count};
-use super::formats::BLOCK;
+use super::activation::{Brains, Floats, Integers, RowAt, RowBlocks, SCALES, STARTS, Wanted};
+use super::formats::{BLOCK, Codes, PackedScales, Visitor, visit};
 use super::lanes::LANES;
 use super::tier::{Kernels, TileRun};
 use super::{GgmlType, Packed};
@@ -17,11 +17,50 @@ const PREPARE_PARALLEL: usize = 1 << 14;
 /// Bytes of weights that are worth a trip to the pool's counter, which takes a good part of a microsecond.
 const CHUNK_WORK: usize = 96 << 10;
 
+/// Where the rows of a product come from: memory, or a computation whose result is not needed elsewhere and so never
+/// goes through memory.
+pub trait RowSource: Sync {
+    /// How many rows there are.
+    fn rows(&self) -> usize;
+    /// Numbers in a row.
+    fn columns(&self) -> usize;
+    /// Row `index`, in `room`, which has as many numbers, or elsewhere. One thread at a time asks for a row; it may be
+    /// asked for again.
+    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32];
+}
+
+/// Rows that lie in memory one after the other.
+pub struct Given<'a> {
+    values: &'a [f32],
+    rows: usize,
+}
+
+impl<'a> Given<'a> {
+    /// `rows` rows of equal length.
+    pub fn new(values: &'a [f32], rows: usize) -> Self {
+        Self { values, rows }
+    }
+}
+
+impl RowSource for Given<'_> {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn columns(&self) -> usize {
+        self.values.len().checked_div(self.rows).unwrap_or(0)
+    }
+
+    fn row<'a>(&'a self, index: usize, _room: &'a mut [f32]) -> &'a [f32] {
+        &self.values[index * self.columns()..][..self.columns()]
+    }
+}
+
 /// The input in the forms that the matrices need.
 #[derive(Clone, Copy)]
 struct Prepared {
     floats: Floats,
-    brains: Floats,
+    brains: Brains,
     integers: Integers,
 }
 
@@ -35,15 +74,11 @@ struct Part<'a> {
 /// `outputs[i] = input * matrices[i]^T` for matrices of the same k: `input` is `[m, k]`, `outputs[i]` `[m, n_i]`.
 /// The input is prepared once and the work of all is shared out together.
 /// Fails with `Internal` if a slice has another length, the matrices differ in k, or a kernel panics.
-pub fn matmul_many(
-    matrices: &[&Packed],
-    input: &[f32],
-    m: usize,
-    outputs: &mut [&mut [f32]],
-    pool: &Pool,
-) -> Result<()> {
-    check(matrices, input, m, outputs)?;
-    let Some(first) = matrices.first().filter(|_| m > 0) else { return Ok(()) };
+pub fn matmul_many(matrices: &[&Packed], input: &dyn RowSource, outputs: &mut [&mut [f32]], pool: &Pool) -> Result<()> {
+    check(matrices, input, outputs)?;
+    if matrices.is_empty() || input.rows() == 0 {
+        return Ok(());
+    }
     let parts: Vec<Part<'_>> = matrices
         .iter()
         .zip(outputs.iter_mut())
@@ -53,72 +88,93 @@ pub fn matmul_many(
             output: Shared::new(output),
         })
         .collect();
-    let rows = Rows { input, rows: m, columns: first.k, rows_max: 1 };
     let mut scratch = pool.take_scratch();
-    let result = prepare(&parts, rows, &mut scratch, pool).and_then(|prepared| multiply(&parts, m, prepared, pool));
+    let result =
+        prepare(&parts, input, &mut scratch, pool).and_then(|prepared| multiply(&parts, input.rows(), prepared, pool));
     pool.put_scratch(scratch);
     result
 }
 
-fn check(matrices: &[&Packed], input: &[f32], m: usize, outputs: &[&mut [f32]]) -> Result<()> {
+fn check(matrices: &[&Packed], input: &dyn RowSource, outputs: &[&mut [f32]]) -> Result<()> {
     let wrong = |message: String| Err(Error::internal(message));
     if matrices.len() != outputs.len() {
         return wrong(format!("{} matrices for {} outputs", matrices.len(), outputs.len()));
     }
     for (matrix, output) in matrices.iter().zip(outputs) {
-        let (n, k) = (matrix.n, matrix.k);
+        let (m, n, k) = (input.rows(), matrix.n, matrix.k);
         if (k, matrix.tier) != (matrices[0].k, matrices[0].tier) {
             return wrong(format!("{matrix:?} does not share its input with {:?}", matrices[0]));
         }
-        if m.checked_mul(k) != Some(input.len()) || m.checked_mul(n) != Some(output.len()) {
-            let (input, output) = (input.len(), output.len());
-            return wrong(format!("{m} rows of {k} in and {n} out, but slices of {input} and {output}"));
+        if (m > 0 && input.columns() != k) || m.checked_mul(n) != Some(output.len()) {
+            let (columns, output) = (input.columns(), output.len());
+            return wrong(format!("{m} rows of {columns} for {k} in and {n} out, but room for {output}"));
         }
     }
     Ok(())
 }
 
+/// The sums that go with a type's integers.
+struct WantedBy;
+
+impl Visitor for WantedBy {
+    type Output = Wanted;
+
+    fn visit<C: Codes, S: PackedScales>(self) -> Wanted {
+        let of = |wanted: bool| [wanted && !S::HALVES, wanted && S::HALVES];
+        Wanted { starts: of(C::CENTRED), scaled: of(S::MINS) }
+    }
+}
+
 /// Lays the input out as the matrices need it.
-fn prepare(parts: &[Part<'_>], rows: Rows<'_>, scratch: &mut Scratch, pool: &Pool) -> Result<Prepared> {
-    let (m, k) = (rows.rows, rows.columns);
-    let is_float = |part: &Part<'_>| matches!(part.matrix.kept, GgmlType::F32 | GgmlType::F16);
-    let is_brain = |part: &Part<'_>| part.matrix.kept == GgmlType::BF16;
-    let (floats, brains) = (parts.iter().any(is_float), parts.iter().any(is_brain));
-    let integers = parts.iter().any(|part| !is_float(part) && !is_brain(part));
-    let blocks = if integers { k / BLOCK } else { 0 };
-    let columns = |wanted: bool| if wanted { k.next_multiple_of(2) } else { 0 };
+fn prepare(parts: &[Part<'_>], input: &dyn RowSource, scratch: &mut Scratch, pool: &Pool) -> Result<Prepared> {
+    let (m, k) = (input.rows(), input.columns());
+    let kept = |types: &[GgmlType]| parts.iter().any(|part| types.contains(&part.matrix.kept));
+    let (floats, brains) = (kept(&[GgmlType::F32, GgmlType::F16]), kept(&[GgmlType::BF16]));
+    let wanted = parts.iter().filter_map(|part| visit(part.matrix.kept, WantedBy)).reduce(Wanted::or);
+    let blocks = if wanted.is_some() { k / BLOCK } else { 0 };
+    let columns = if floats { k.next_multiple_of(2) } else { 0 };
     let to = Prepared {
-        floats: Floats { at: scratch.floats.reserve(m * columns(floats))?, columns: columns(floats) },
-        // A pair of bfloats takes the room of a float.
-        brains: Floats { at: scratch.brains.reserve(m * columns(brains) / 2)?, columns: columns(brains) },
+        floats: Floats { at: scratch.floats.reserve(m * columns)?, columns },
+        brains: Brains {
+            at: scratch.brains.reserve(if brains { m * k.next_multiple_of(BLOCK) } else { 0 })?,
+            pairs: k.div_ceil(2),
+        },
         integers: Integers {
             codes: scratch.codes.reserve(m * blocks * BLOCK)?,
             scales: scratch.scales.reserve(m * blocks * SCALES)?,
             starts: scratch.sums.reserve(m * blocks * STARTS)?,
             blocks,
+            wanted: wanted.unwrap_or_default(),
         },
     };
-    let Kernels { rows_max, float_rows_max, brain_rows_max, quantize, interleave, round_pairs, .. } = parts[0].kernels;
-    let share = |row_blocks: usize, work: &(dyn Fn(std::ops::Range<usize>) + Sync)| {
+    let Kernels { rows_max, float_rows_max, brain_blocks, quantize, interleave, round, .. } = parts[0].kernels;
+    let lay = |blocks: RowBlocks, write: &(dyn Fn(&[f32], RowAt) + Sync)| {
+        let work = |range: std::ops::Range<usize>| {
+            let mut room = pool.take_values(k);
+            for index in range {
+                let (first, rows) = blocks.at(index, m);
+                for i in 0..rows {
+                    write(input.row(first + i, &mut room), RowAt { first, rows, i });
+                }
+            }
+            pool.put_values(room);
+        };
         if m * k < PREPARE_PARALLEL {
-            work(0..row_blocks);
+            work(0..blocks.count(m));
             return Ok(());
         }
-        pool.run(row_blocks, work)
+        pool.run(blocks.count(m), work)
     };
     // SAFETY, of all three: the buffers were made for all rows just now, a row is in one range only, and the CPU has the
     // tier.
     if floats {
-        let rows = Rows { rows_max: float_rows_max, ..rows };
-        share(row_block_count(m, float_rows_max), &|range| unsafe { interleave(&rows, range, to.floats) })?;
+        lay(RowBlocks::Powers(float_rows_max), &|row, place| unsafe { interleave(row, place, to.floats) })?;
     }
     if brains {
-        let rows = Rows { rows_max: brain_rows_max, ..rows };
-        share(row_block_count(m, brain_rows_max), &|range| unsafe { round_pairs(&rows, range, to.brains) })?;
+        lay(brain_blocks, &|row, place| unsafe { round(row, place, to.brains) })?;
     }
-    if integers {
-        let rows = Rows { rows_max, ..rows };
-        share(row_block_count(m, rows_max), &|range| unsafe { quantize(&rows, range, to.integers) })?;
+    if wanted.is_some() {
+        lay(RowBlocks::Powers(rows_max), &|row, place| unsafe { quantize(row, place, to.integers) })?;
     }
     Ok(to)
 }
@@ -138,7 +194,8 @@ fn multiply(parts: &[Part<'_>], m: usize, prepared: Prepared, pool: &Pool) -> Re
                     tiles: start - first..end - first,
                     outputs: part.matrix.n,
                     rows: m,
-                    floats: if part.matrix.kept == GgmlType::BF16 { prepared.brains } else { prepared.floats },
+                    floats: prepared.floats,
+                    brains: prepared.brains,
                     integers: prepared.integers,
                     output: part.output.as_mut_ptr(),
                 };

@@ -1,70 +1,21 @@
-//! Which instructions the kernels use: chosen once by what the CPU says, or forced by a test.
+//! The kernels of each tier: everything generic, compiled for its instructions.
 //! The product asks here for the functions that compute the tiles of a matrix.
-//! Invariant: a tier is handed out only on a CPU that has all of its instructions.
+//! Invariant: all tiers lay weights out alike; how rows are laid out is a tier's own affair.
 
 use std::ops::Range;
 
-use super::activation::{Floats, Integers, Rows};
-use super::formats::{Codes, PackedScales, Visitor, visit};
+use super::activation::{self, Brains, Floats, Integers, RowAt, RowBlocks, SCALES, STARTS};
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::formats::{BLOCK, Codes, PackedScales, Visitor, visit};
 use super::lanes::{LANES, Lanes, Portable};
+#[cfg(target_arch = "aarch64")]
+use super::neon::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
 use super::{float, quant};
 use crate::ops::ggml::GgmlType;
-
-/// A set of instructions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tier {
-    /// Plain Rust.
-    Portable,
-    /// x86-64 with AVX2, FMA and F16C.
-    Avx2,
-    /// The same with AVX-VNNI.
-    Avx2Vnni,
-    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
-    Avx512,
-    /// The same with AVX-512 BF16.
-    Avx512Bf16,
-}
-
-impl Tier {
-    /// All tiers, the plainest first.
-    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx2Vnni, Self::Avx512, Self::Avx512Bf16];
-
-    /// The best that this CPU has.
-    pub fn detect() -> Self {
-        Self::ALL.into_iter().rev().find(|tier| tier.supported()).unwrap_or(Self::Portable)
-    }
-
-    /// Whether this CPU has it.
-    pub fn supported(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        {
-            let avx2 = || {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
-            };
-            let avx512 = || {
-                avx2()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512vnni")
-            };
-            match self {
-                Self::Portable => true,
-                Self::Avx2 => avx2(),
-                Self::Avx2Vnni => avx2() && is_x86_feature_detected!("avxvnni"),
-                Self::Avx512 => avx512(),
-                Self::Avx512Bf16 => avx512() && is_x86_feature_detected!("avx512bf16"),
-            }
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        {
-            self == Self::Portable
-        }
-    }
-}
+use crate::ops::tier::Tier;
 
 /// Some tiles of a matrix, to be multiplied with all rows.
 pub(super) struct TileRun {
@@ -75,9 +26,10 @@ pub(super) struct TileRun {
     pub(super) outputs: usize,
     /// Rows of the input.
     pub(super) rows: usize,
-    /// The rows, in the form that the matrix needs; the other one is empty.
+    /// The rows, in the form that the matrix needs; the others are for other matrices.
     pub(super) floats: Floats,
     pub(super) integers: Integers,
+    pub(super) brains: Brains,
     /// `[rows, outputs]`.
     pub(super) output: *mut f32,
 }
@@ -148,9 +100,23 @@ impl TileRun {
         }
     }
 
+    /// The rows from row `row` on, where a row block of integers begins, as a run of their own.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn rows_after(&self, row: usize) -> Self {
+        let blocks = row * self.integers.blocks;
+        let integers = Integers {
+            codes: self.integers.codes.wrapping_add(blocks * BLOCK),
+            scales: self.integers.scales.wrapping_add(blocks * SCALES),
+            starts: self.integers.starts.wrapping_add(blocks * STARTS),
+            ..self.integers
+        };
+        let output = self.output.wrapping_add(row * self.outputs);
+        Self { tiles: self.tiles.clone(), rows: self.rows - row, integers, output, ..*self }
+    }
+
     /// Where the outputs of tile `tile + t` and row `row` lie, and how many there are.
     #[inline(always)]
-    fn place(&self, tile: usize, t: usize, row: usize) -> (*mut f32, usize) {
+    pub(super) fn place(&self, tile: usize, t: usize, row: usize) -> (*mut f32, usize) {
         let column = tile.wrapping_add(t).wrapping_mul(LANES);
         let lanes = LANES.min(self.outputs.wrapping_sub(column));
         (self.output.wrapping_add(row.wrapping_mul(self.outputs).wrapping_add(column)), lanes)
@@ -164,16 +130,16 @@ pub(super) struct Kernels {
     pub(super) rows_max: usize,
     /// Rows of the blocks of floats.
     pub(super) float_rows_max: usize,
-    /// Rows of the blocks of pairs of bfloats.
-    pub(super) brain_rows_max: usize,
+    /// How rows of bfloats are cut.
+    pub(super) brain_blocks: RowBlocks,
     /// Computes tiles for all rows. Unsafe as [`quant::tiles`] is.
     pub(super) tiles: unsafe fn(&TileRun),
-    /// Makes row blocks into integers. Unsafe as [`Rows::quantize`] is.
-    pub(super) quantize: unsafe fn(&Rows<'_>, Range<usize>, Integers),
-    /// Lays row blocks out as floats. Unsafe as [`Rows::interleave`] is.
-    pub(super) interleave: unsafe fn(&Rows<'_>, Range<usize>, Floats),
-    /// Lays row blocks out as pairs of bfloats. Unsafe as [`Rows::round_pairs`] is.
-    pub(super) round_pairs: unsafe fn(&Rows<'_>, Range<usize>, Floats),
+    /// Makes a row into integers. Unsafe as [`activation::quantize`] is.
+    pub(super) quantize: unsafe fn(&[f32], RowAt, Integers),
+    /// Lays a row out as floats. Unsafe as [`activation::interleave`] is.
+    pub(super) interleave: unsafe fn(&[f32], RowAt, Floats),
+    /// Rounds a row to bfloats. Unsafe as [`activation::round_pairs`] is.
+    pub(super) round: unsafe fn(&[f32], RowAt, Brains),
 }
 
 impl Kernels {
@@ -181,6 +147,8 @@ impl Kernels {
     pub(super) fn of(tier: Tier, ty: GgmlType) -> Self {
         match tier {
             Tier::Portable => portable::kernels(ty),
+            #[cfg(target_arch = "aarch64")]
+            Tier::Neon => neon::kernels(ty),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx2 => avx2::kernels(ty),
             #[cfg(target_arch = "x86_64")]
@@ -189,7 +157,9 @@ impl Kernels {
             Tier::Avx512 => avx512::kernels(ty),
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Bf16 => avx512_bf16(ty),
-            #[cfg(not(target_arch = "x86_64"))]
+            #[cfg(target_arch = "x86_64")]
+            Tier::Amx => amx_kernels::kernels(ty),
+            // Not of this architecture, and so never handed out.
             _ => portable::kernels(ty),
         }
     }
@@ -214,21 +184,21 @@ macro_rules! tier {
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn quantize(rows: &Rows<'_>, range: Range<usize>, to: Integers) {
+            unsafe fn quantize(row: &[f32], place: RowAt, to: Integers) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { rows.quantize::<$lanes>(range, to) }
+                unsafe { activation::quantize::<$lanes, { usize::MAX }>(row, place, to) }
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn interleave(rows: &Rows<'_>, range: Range<usize>, to: Floats) {
+            unsafe fn interleave(row: &[f32], place: RowAt, to: Floats) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { rows.interleave(range, to) }
+                unsafe { activation::interleave(row, place, to) }
             }
 
             $(#[target_feature(enable = $features)])?
-            unsafe fn round_pairs(rows: &Rows<'_>, range: Range<usize>, to: Floats) {
+            unsafe fn round(row: &[f32], place: RowAt, to: Brains) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { rows.round_pairs(range, to) }
+                unsafe { activation::round_pairs(row, place, to) }
             }
 
             struct Quantized;
@@ -249,11 +219,11 @@ macro_rules! tier {
                 Kernels {
                     rows_max: <$lanes>::ROWS_MAX,
                     float_rows_max: <$lanes>::FLOAT_ROWS_MAX,
-                    brain_rows_max: <$lanes>::BRAIN_ROWS_MAX,
+                    brain_blocks: RowBlocks::Powers(<$lanes>::BRAIN_ROWS_MAX),
                     tiles,
                     quantize,
                     interleave,
-                    round_pairs,
+                    round,
                 }
             }
         }
@@ -261,6 +231,8 @@ macro_rules! tier {
 }
 
 tier!(portable, Portable);
+#[cfg(target_arch = "aarch64")]
+tier!(neon, Neon, "neon,dotprod");
 #[cfg(target_arch = "x86_64")]
 tier!(avx2, Avx2<false>, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
@@ -276,6 +248,56 @@ fn avx512_bf16(ty: GgmlType) -> Kernels {
         // SAFETY: the caller's promise, passed on.
         unsafe { float::tiles::<Avx512<true>, float::Brains>(run) }
     }
-    let kernels = Kernels { brain_rows_max: <Avx512<true>>::BRAIN_ROWS_MAX, ..avx512::kernels(ty) };
+    let kernels = Kernels { brain_blocks: RowBlocks::Powers(<Avx512<true>>::BRAIN_ROWS_MAX), ..avx512::kernels(ty) };
     if ty == GgmlType::BF16 { Kernels { tiles: brains, ..kernels } } else { kernels }
+}
+
+/// AVX-512's kernels, but for many rows of integers and for all rows of bfloats.
+#[cfg(target_arch = "x86_64")]
+mod amx_kernels {
+    use super::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn quantized<C: Codes, S: PackedScales>(run: &TileRun) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::integers::tiles::<C, S>(run) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn brains(run: &TileRun) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::brains::tiles(run) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn quantize(row: &[f32], place: RowAt, to: Integers) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { activation::quantize::<Avx512<false>, { amx::integers::ROWS_MIN }>(row, place, to) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+    unsafe fn round(row: &[f32], place: RowAt, to: Brains) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { amx::brains::round(row, place, to) }
+    }
+
+    struct Quantized;
+
+    impl Visitor for Quantized {
+        type Output = unsafe fn(&TileRun);
+        fn visit<C: Codes, S: PackedScales>(self) -> Self::Output {
+            quantized::<C, S>
+        }
+    }
+
+    pub(super) fn kernels(ty: GgmlType) -> Kernels {
+        // What concerns rows is the same for all types, since matrices of several may share them.
+        let brain_blocks = RowBlocks::Even(amx::TILE_ROWS);
+        let others = Kernels { rows_max: amx::TILE_ROWS, brain_blocks, quantize, round, ..avx512::kernels(ty) };
+        match visit(ty, Quantized) {
+            Some(tiles) => Kernels { tiles, ..others },
+            None if ty == GgmlType::BF16 => Kernels { tiles: brains, ..others },
+            None => others,
+        }
+    }
 }
