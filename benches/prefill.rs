@@ -25,6 +25,6 @@ fn main() {
             arguments.tokens as f64 / started.elapsed().as_secs_f64()
         });
         let speed = median(speeds.collect());
-        report("prefill", path, &arguments, 1, speed);
+        report("prefill", path, &arguments, 1, speed, "");
     }
 }
