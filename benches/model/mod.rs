@@ -1,14 +1,14 @@
 //! A decoder with its pages, taken out of the engine to be measured alone, and the arguments that the benches share.
 //! `decode` and `prefill` use it. Without `--model` they make random models at real shapes, as `make_model` does.
 //! Invariant: one line of JSON per result, so that a script can set it beside another program's.
-#![allow(clippy::unwrap_used)]
+// Not every bench asks for everything.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::batch::Batch;
-use engine::config::BLOCK_TOKENS;
-use engine::config::KvType;
+use engine::config::{BLOCK_TOKENS, EngineConfig, KvType};
 use engine::decoder::Decoder;
 use engine::kv::pages::Pages;
 use engine::ops::pool::Pool;
@@ -127,8 +127,14 @@ impl Model {
 
     /// Fills positions below `depth` of every sequence, in chunks.
     pub(crate) fn fill(&mut self, sequences: usize, depth: usize) {
-        for start in (0..depth).step_by(256) {
-            self.step(sequences, start, 256.min(depth - start));
+        self.read(sequences, 0, depth);
+    }
+
+    /// Computes positions `start..end` of every sequence in steps as large as the engine's own.
+    pub(crate) fn read(&mut self, sequences: usize, start: usize, end: usize) {
+        let rows = (EngineConfig::default().step_tokens_max / sequences).max(1);
+        for start in (start..end).step_by(rows) {
+            self.step(sequences, start, rows.min(end - start));
         }
     }
 }
