@@ -17,6 +17,7 @@ mod toy;
 use toy::gguf_writer;
 
 mod door;
+mod fuzzed;
 mod independence;
 mod ops_data;
 mod ops_ggml;
