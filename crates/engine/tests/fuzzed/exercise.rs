@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use engine::ops::packed::Packed;
+use engine::ops::packed::{Packed, Tier};
 use engine::ops::pool::Pool;
 use engine::progress::Silent;
 use engine::tokens::Tokenizer;
@@ -80,12 +80,15 @@ fn compute(weights: &dyn Weights) {
             [rows, columns] => (*rows, *columns),
             _ => (1, elements),
         };
-        let Ok(packed) = Packed::pack(tensor.dtype, rows, columns, tensor.bytes, &pool) else { continue };
-        weights.release(name);
-        for m in [1, 3] {
-            packed.matmul(&vec![0.5; m * columns], m, &mut vec![0.0; m * rows], &pool).unwrap();
+        for tier in [Tier::detect(), Tier::Portable] {
+            let Ok(packed) = Packed::pack(tensor.dtype, rows, columns, tensor.bytes, &pool) else { break };
+            let packed = packed.with_tier(tier).unwrap();
+            weights.release(name);
+            for m in [1, 3, 17] {
+                packed.matmul(&vec![0.5; m * columns], m, &mut vec![0.0; m * rows], &pool).unwrap();
+            }
+            packed.row(rows - 1, &mut vec![0.0; columns]).unwrap();
         }
-        packed.row(rows - 1, &mut vec![0.0; columns]).unwrap();
     }
 }
 
