@@ -7,6 +7,8 @@ mod exercise;
 use std::path::{Path, PathBuf};
 
 use engine::ops::ggml::GgmlType;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
 use crate::random_model;
@@ -28,11 +30,54 @@ fn replay(target: &str, exercise: fn(&[u8])) {
     assert!(count > 2, "the corpus of {target} is not where it should be");
 }
 
+/// The corpus with some bytes changed, cut or doubled, `rounds` times each; the changes hang on `seed` alone.
+fn damage(target: &str, exercise: fn(&[u8]), seed: u64, rounds: usize) {
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let mut below = |end: usize| draw.next_u64() as usize % end.max(1);
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(corpus(target)).unwrap().map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    let seeds: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    for _ in 0..rounds {
+        for sound in &seeds {
+            let mut bytes = sound.clone();
+            for _ in 0..=below(4) {
+                // What is interesting lies near the beginning.
+                let end = bytes.len() >> below(8);
+                let at = below(end);
+                match below(5) {
+                    0 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][below(5)],
+                    1 => bytes[at] ^= 1 << below(8),
+                    2 => bytes[at] = bytes[at].wrapping_add(1),
+                    3 => bytes.truncate(at + 1),
+                    _ => {
+                        let (from, len) = (below(bytes.len()), below(16));
+                        let piece = bytes[from..bytes.len().min(from + len)].to_vec();
+                        bytes.splice(at..at, piece);
+                    }
+                }
+            }
+            exercise(&bytes);
+        }
+    }
+}
+
 #[test]
 fn the_corpus_of_both_readers_does_no_harm() {
     // One after the other: they share a folder.
     replay("gguf", exercise::gguf);
     replay("safetensors", exercise::safetensors);
+    damage("gguf", exercise::gguf, 1, 20);
+    damage("safetensors", exercise::safetensors, 1, 20);
+}
+
+/// The same for longer, where there is no fuzzer: `cargo test -p engine --test floors fuzzed::longer -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn longer_damage_does_no_harm() {
+    for seed in 2..100 {
+        damage("gguf", exercise::gguf, seed, 50);
+        damage("safetensors", exercise::safetensors, seed, 50);
+    }
 }
 
 /// A model of some kilobytes.
@@ -45,7 +90,7 @@ fn small(vocabulary: usize) -> Toy {
 }
 
 /// Seeds: sound models in several types. Run it by hand after a change of the formats:
-/// `cargo test -p engine --test floors fuzzed -- --ignored`.
+/// `cargo test -p engine --test floors fuzzed::write -- --ignored`.
 #[test]
 #[ignore = "writes the seeds of the corpus"]
 fn write_the_seeds() {
