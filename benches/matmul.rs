@@ -3,11 +3,14 @@
 //! `cargo bench --bench matmul -p engine -- [TYPE]... [threads=N]`
 #![allow(clippy::unwrap_used)]
 
+mod machine;
+
 use std::time::{Duration, Instant};
 
 use engine::ops::ggml::GgmlType;
 use engine::ops::packed::{Packed, Tier};
 use engine::ops::pool::Pool;
+use machine::Memory;
 
 const TYPES: [GgmlType; 12] = [
     GgmlType::Q4_0,
@@ -40,9 +43,10 @@ fn main() {
             arguments.iter().filter(|argument| !argument.contains('=') && !argument.starts_with('-')).peekable();
         names.peek().is_none() || names.any(|name| *name == format!("{ty:?}"))
     };
+    let memory = Memory::large();
     for ty in TYPES.iter().copied().filter(wanted) {
         // For each type anew: other work on the machine comes and goes.
-        let bandwidth = bandwidth(&pool);
+        let bandwidth = memory.bandwidth(threads);
         println!("      plain reading           {:8.1}", bandwidth / 1e9);
         for (n, k) in SHAPES {
             measure(ty, n, k, bandwidth, &pool);
@@ -60,32 +64,6 @@ fn best(mut run: impl FnMut()) -> f64 {
         runs += 1;
     }
     best
-}
-
-/// Bytes per second when all threads read a large buffer.
-fn bandwidth(pool: &Pool) -> f64 {
-    let (rows, columns) = (1 << 13, 1 << 14);
-    // On huge pages, as packed matrices are.
-    let mut map = memmap2::MmapMut::map_anon(rows * columns * 8).unwrap();
-    #[cfg(target_os = "linux")]
-    map.advise(memmap2::Advice::HugePage).unwrap();
-    map.fill(1);
-    let map = &map[..];
-    let sums = std::sync::atomic::AtomicU64::new(0);
-    let seconds = best(|| {
-        pool.run(rows, |range| {
-            let mut lanes = [0_u64; 32];
-            for chunk in map[range.start * columns * 8..range.end * columns * 8].as_chunks::<256>().0 {
-                for (lane, number) in lanes.iter_mut().zip(chunk.as_chunks().0) {
-                    *lane = lane.wrapping_add(u64::from_ne_bytes(*number));
-                }
-            }
-            sums.fetch_add(lanes.iter().sum(), std::sync::atomic::Ordering::Relaxed);
-        })
-        .unwrap();
-    });
-    assert!(sums.into_inner() > 0);
-    (rows * columns * 8) as f64 / seconds
 }
 
 /// Weights whose bits are all over the place but whose scales are sensible.

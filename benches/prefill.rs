@@ -1,4 +1,4 @@
-//! Tokens per second while reading a prompt: all rows of one sequence in one step.
+//! Tokens per second while reading a prompt of one sequence, in steps as large as the engine's own.
 //! `cargo bench --bench prefill -- [--model FILE]... [--threads N] [--tokens 512] [--depth 0] [--repeat 3]`
 //! Invariant: loading and the first forward are not counted; the figure is the median of the repeats.
 #![allow(clippy::unwrap_used)]
@@ -21,10 +21,10 @@ fn main() {
         model.step(1, arguments.depth, arguments.tokens.min(32));
         let speeds = (0..arguments.repeat).map(|_| {
             let started = Instant::now();
-            model.step(1, arguments.depth, arguments.tokens);
+            model.read(1, arguments.depth, arguments.depth + arguments.tokens);
             arguments.tokens as f64 / started.elapsed().as_secs_f64()
         });
         let speed = median(speeds.collect());
-        report("prefill", path, &arguments, 1, speed);
+        report("prefill", path, &arguments, 1, speed, "");
     }
 }

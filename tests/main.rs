@@ -9,11 +9,21 @@ mod command;
 mod completions;
 mod contract;
 mod limits;
+// The kernel's accounting is Linux's.
+#[cfg(target_os = "linux")]
+mod memory;
 mod models;
 mod requests;
 mod sdk;
 mod service;
 mod tidy;
+
+#[path = "support/random_model.rs"]
+mod random_model;
+#[path = "support/temp_folder.rs"]
+mod temp_folder;
+#[path = "support/toy/mod.rs"]
+mod toy;
 
 /// The repository's root.
 fn root() -> &'static std::path::Path {

@@ -1,14 +1,14 @@
 //! A decoder with its pages, taken out of the engine to be measured alone, and the arguments that the benches share.
 //! `decode` and `prefill` use it. Without `--model` they make random models at real shapes, as `make_model` does.
 //! Invariant: one line of JSON per result, so that a script can set it beside another program's.
-#![allow(clippy::unwrap_used)]
+// Not every bench asks for everything.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::batch::Batch;
-use engine::config::BLOCK_TOKENS;
-use engine::config::KvType;
+use engine::config::{BLOCK_TOKENS, EngineConfig, KvType};
 use engine::decoder::Decoder;
 use engine::kv::pages::Pages;
 use engine::ops::pool::Pool;
@@ -60,7 +60,7 @@ fn random_models() -> Vec<PathBuf> {
     std::fs::create_dir_all(&folder).unwrap();
     let mut models = Vec::new();
     for shape in ["135m", "1.2b"] {
-        for mix in ["Q4_K_M", "Q8_0", "BF16"] {
+        for mix in ["Q4_K_M", "Q4_0", "Q8_0", "BF16"] {
             let path = folder.join(format!("{shape}-{mix}.gguf"));
             if !path.exists() {
                 let partial = path.with_extension("partial");
@@ -82,6 +82,8 @@ pub(crate) struct Model {
     pub(crate) decoder: Decoder,
     pub(crate) pages: Pages,
     pub(crate) blocks_each: usize,
+    /// Bytes of weights that one step reads whole: all but an embedding that is not the head too.
+    pub(crate) weight_bytes: u64,
 }
 
 impl Model {
@@ -96,12 +98,16 @@ impl Model {
             Description::Safetensors { config, .. } => engine::families::from_config_json(config).unwrap(),
         };
         let pool = Arc::new(Pool::new(threads).unwrap());
+        let size = |name| opened.weights.get(name).unwrap().map_or(0, |tensor| tensor.bytes.len() as u64);
+        let head = size("output.weight") + size("lm_head.weight");
+        let looked_up = if head > 0 { size("token_embd.weight") + size("model.embed_tokens.weight") } else { 0 };
         let decoder = Decoder::load(family.config, opened.weights.as_ref(), pool, &Silent).unwrap();
+        let weight_bytes = decoder.bytes().saturating_sub(looked_up);
         let shape = decoder.config();
         let blocks_each = tokens.div_ceil(BLOCK_TOKENS);
         let blocks = sequences * blocks_each;
         let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, blocks, KvType::F16).unwrap();
-        Self { decoder, pages, blocks_each }
+        Self { decoder, pages, blocks_each, weight_bytes }
     }
 
     /// Computes `count` rows of each of `sequences` sequences from position `start`, with logits for each's last.
@@ -121,8 +127,14 @@ impl Model {
 
     /// Fills positions below `depth` of every sequence, in chunks.
     pub(crate) fn fill(&mut self, sequences: usize, depth: usize) {
-        for start in (0..depth).step_by(256) {
-            self.step(sequences, start, 256.min(depth - start));
+        self.read(sequences, 0, depth);
+    }
+
+    /// Computes positions `start..end` of every sequence in steps as large as the engine's own.
+    pub(crate) fn read(&mut self, sequences: usize, start: usize, end: usize) {
+        let rows = (EngineConfig::default().step_tokens_max / sequences).max(1);
+        for start in (start..end).step_by(rows) {
+            self.step(sequences, start, rows.min(end - start));
         }
     }
 }
@@ -133,12 +145,12 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// One line of result.
-pub(crate) fn report(bench: &str, path: &Path, arguments: &Arguments, batch: usize, tokens_per_s: f64) {
+/// One line of result; `more` are further members of its object, each after a comma.
+pub(crate) fn report(bench: &str, path: &Path, arguments: &Arguments, batch: usize, tokens_per_s: f64, more: &str) {
     let model = path.file_name().unwrap().to_string_lossy();
     println!(
         "{{\"bench\":\"{bench}\",\"model\":\"{model}\",\"threads\":{},\"batch\":{batch},\"tokens\":{},\"depth\":{},\
-         \"tokens_per_s\":{tokens_per_s:.2}}}",
+         \"tokens_per_s\":{tokens_per_s:.2}{more}}}",
         arguments.threads, arguments.tokens, arguments.depth
     );
 }

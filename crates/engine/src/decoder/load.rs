@@ -70,6 +70,7 @@ impl<'a> Loader<'a> {
         let sorted = reorder(&tensor);
         let bytes = sorted.as_deref().unwrap_or(tensor.bytes);
         let packed = Packed::pack(tensor.dtype, outputs, inputs, bytes, self.pool);
+        self.weights.release(name);
         self.progress.advance(tensor.bytes.len() as u64);
         Ok(Arc::new(packed.map_err(|e| e.context(name))?))
     }

@@ -110,6 +110,12 @@ impl Weights for Gguf {
         Ok(Some(RawTensor { dtype, shape: &tensor.shape, bytes }))
     }
 
+    fn release(&self, name: &str) {
+        if let Some(tensor) = self.tensors.get(name) {
+            self.parts[tensor.part].release(tensor.start..tensor.start + tensor.bytes.unwrap_or(0));
+        }
+    }
+
     fn names(&self) -> Vec<&str> {
         self.tensors.keys().map(String::as_str).collect()
     }

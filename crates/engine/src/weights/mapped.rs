@@ -48,6 +48,22 @@ impl MappedFile {
         &self.map
     }
 
+    /// Gives back the memory of `range`, bytes of the file that nobody will read soon; a later read fetches them anew.
+    /// Where the system has no such advice, nothing happens.
+    pub(crate) fn release(&self, range: std::ops::Range<usize>) {
+        #[cfg(unix)]
+        if range.start < range.end && range.end <= self.map.len() {
+            // SAFETY: the map is read only and backed by the file, so a dropped page, also one that a neighbour shares,
+            // is read from the file again at the next access with the same bytes; borrowed slices stay valid.
+            let _ = unsafe {
+                let advice = memmap2::UncheckedAdvice::DontNeed;
+                self.map.unchecked_advise_range(advice, range.start, range.end - range.start)
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+
     /// Where the file lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path

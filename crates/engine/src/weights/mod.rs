@@ -41,6 +41,8 @@ pub struct RawTensor<'a> {
 pub trait Weights: Send + Sync {
     /// The tensor, or none of that name; an error if it is there but of a type that we cannot use.
     fn get(&self, name: &str) -> Result<Option<RawTensor<'_>>>;
+    /// Says that the tensor was packed: the memory of its pages may go. It can still be read.
+    fn release(&self, name: &str);
     /// All names, sorted.
     fn names(&self) -> Vec<&str>;
 }

@@ -73,6 +73,12 @@ impl Weights for Safetensors {
         Ok(Some(RawTensor { dtype, shape: &tensor.shape, bytes }))
     }
 
+    fn release(&self, name: &str) {
+        if let Some(tensor) = self.tensors.get(name) {
+            self.files[tensor.file].release(tensor.start..tensor.end);
+        }
+    }
+
     fn names(&self) -> Vec<&str> {
         self.tensors.keys().map(String::as_str).collect()
     }
