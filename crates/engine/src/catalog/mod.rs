@@ -137,6 +137,7 @@ impl Catalog {
             prefix_cache: self.config.prefix_cache,
             vocabulary: tokenizer.vocabulary_len(),
             stall_max: STALL_MAX,
+            speculation: self.config.speculation,
         };
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::Builder::new()
