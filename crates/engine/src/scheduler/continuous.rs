@@ -15,6 +15,7 @@ use super::plan::{self, Bounds, Plan};
 use super::queue::Queue;
 use super::sequence::Sequence;
 use super::speculation::Speculator;
+use super::speculation::draft_model::Draft;
 use crate::batch::{Batch, Logits};
 use crate::config::Speculation;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,7 +66,13 @@ pub struct Continuous {
 
 impl Continuous {
     /// A loop over `queue`. Call `run` on the thread that shall own it.
-    pub fn new(model: Box<dyn TextModel>, queue: Arc<Queue>, counters: Arc<Counters>, limits: Limits) -> Self {
+    pub fn new(
+        model: Box<dyn TextModel>,
+        draft: Option<Draft>,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+        limits: Limits,
+    ) -> Self {
         let blocks = model.blocks();
         Self {
             model,
@@ -76,7 +83,7 @@ impl Continuous {
             running: Vec::new(),
             put_back: VecDeque::new(),
             rows_per_s: 1000.0,
-            speculator: Speculator::new(limits.speculation),
+            speculator: Speculator::new(limits.speculation, draft, limits.vocabulary),
         }
     }
 

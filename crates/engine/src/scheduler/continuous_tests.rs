@@ -73,15 +73,15 @@ struct Running {
 
 impl Running {
     fn start(blocks: usize, limits: Limits, delay: Duration) -> Self {
-        Self::with(Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay }, limits)
+        Self::with(Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay }, None, limits)
     }
 
-    fn with(model: impl TextModel + 'static, limits: Limits) -> Self {
+    fn with(model: impl TextModel + 'static, draft: Option<Draft>, limits: Limits) -> Self {
         let blocks = model.blocks();
         let (queue, counters) = (Arc::new(Queue::new(1000, 1 << 20)), Arc::new(Counters::new(blocks)));
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::spawn(move || {
-            Continuous::new(Box::new(model), line, tally, limits).run();
+            Continuous::new(Box::new(model), draft, line, tally, limits).run();
         });
         Self { queue, counters, thread: Some(thread) }
     }

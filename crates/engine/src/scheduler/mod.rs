@@ -7,4 +7,4 @@ pub mod counters;
 pub mod plan;
 pub mod queue;
 pub mod sequence;
-pub(crate) mod speculation;
+pub mod speculation;

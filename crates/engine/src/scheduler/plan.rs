@@ -134,7 +134,16 @@ mod tests {
     use super::*;
 
     fn prompt(remaining: usize) -> View {
-        View { remaining, computed: 0, talking: false, stalled: false, blocks: 0, blocks_alone: 0, chunk_max: 10_000, drafted: 0 }
+        View {
+            remaining,
+            computed: 0,
+            talking: false,
+            stalled: false,
+            blocks: 0,
+            blocks_alone: 0,
+            chunk_max: 10_000,
+            drafted: 0,
+        }
     }
 
     fn talking(computed: usize) -> View {

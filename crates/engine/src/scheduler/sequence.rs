@@ -238,6 +238,7 @@ impl Sequence {
         self.computed = 0;
         self.prompt_scores.clear();
         self.drafts.drop_draft();
+        self.drafts.cache = None;
     }
 
     /// Tells the reader that it failed, and keeps its blocks' contents from being reused.

@@ -2,6 +2,7 @@
 //! A child of the loop's own tests, with a model whose text falls into circles, so that guesses are often right.
 
 use super::*;
+use crate::scheduler::speculation::draft_model::Draft;
 
 /// Follows the last two tokens mostly and the whole history a little, so that text repeats itself and yet a wrong key
 /// anywhere changes every probability.
@@ -42,6 +43,10 @@ fn circling(blocks: usize) -> Circling {
 
 fn with_drafts(limits: Limits, draft_tokens_max: usize) -> Limits {
     Limits { speculation: Speculation { prompt_lookup: true, draft_tokens_max }, ..limits }
+}
+
+fn draft(model: impl TextModel + 'static) -> Option<Draft> {
+    Some(Draft { model: Box::new(model), context_tokens: 1000 })
 }
 
 /// A dozen requests that use everything that sees one token after the other.
@@ -91,7 +96,7 @@ fn told(running: &Running) -> Vec<Vec<String>> {
 }
 
 fn without() -> Vec<Vec<String>> {
-    let running = Running::with(circling(200), with_drafts(limits(1, 512), 0));
+    let running = Running::with(circling(200), None, with_drafts(limits(1, 512), 0));
     let told = told(&running);
     assert_eq!(running.counters.snapshot().drafted_tokens, 0);
     told
@@ -104,7 +109,8 @@ fn the_same_is_told_with_and_without() {
     // Alone, in a crowd, with steps so small that drafts are cut, and so short of blocks that sequences are put back.
     for (blocks, parallel, step_tokens_max) in [(200, 1, 512), (200, 12, 512), (200, 12, 15), (26, 12, 64)] {
         for draft_tokens_max in [2, 40] {
-            let running = Running::with(circling(blocks), with_drafts(limits(parallel, step_tokens_max), draft_tokens_max));
+            let running =
+                Running::with(circling(blocks), None, with_drafts(limits(parallel, step_tokens_max), draft_tokens_max));
             assert_eq!(told(&running), plain, "{blocks} blocks, {parallel} at once, {draft_tokens_max} guessed");
             let stats = running.counters.snapshot();
             assert!(stats.accepted_tokens > 0 && stats.accepted_tokens <= stats.drafted_tokens, "{stats:?}");
@@ -115,7 +121,7 @@ fn the_same_is_told_with_and_without() {
 
 #[test]
 fn guesses_save_steps() {
-    let running = Running::with(circling(64), with_drafts(limits(1, 512), 16));
+    let running = Running::with(circling(64), None, with_drafts(limits(1, 512), 16));
     let (mut submission, mut receiver) = request(vec![1, 2, 3], 400, 0);
     submission.sampling.temperature = 0.0;
     running.queue.push(submission).unwrap();
@@ -134,14 +140,14 @@ fn guesses_save_steps() {
 fn a_fault_in_a_step_with_guesses_is_computed_again_without() {
     let plain = without();
     let model = Circling { panics_behind: 85, ..circling(200) };
-    let running = Running::with(model, with_drafts(limits(3, 512), 16));
+    let running = Running::with(model, None, with_drafts(limits(3, 512), 16));
     assert_eq!(told(&running), plain);
     assert_eq!(running.counters.snapshot().failed, 0);
 }
 
 #[test]
 fn a_reader_that_is_behind_loses_nothing() {
-    let running = Running::with(circling(64), with_drafts(limits(2, 512), 40));
+    let running = Running::with(circling(64), None, with_drafts(limits(2, 512), 40));
     let (mut submission, mut receiver) = request(vec![1, 2, 3], 600, 0);
     submission.sampling.temperature = 0.0;
     running.queue.push(submission).unwrap();
@@ -149,4 +155,52 @@ fn a_reader_that_is_behind_loses_nothing() {
     let (tokens, end) = collect(&mut receiver);
     assert_eq!((tokens.len(), end.unwrap().0), (600, FinishReason::Length));
     assert!(running.counters.snapshot().accepted_tokens > 0);
+}
+
+#[test]
+fn a_model_that_drafts_for_itself_is_always_right() {
+    let mut limits = with_drafts(limits(3, 512), 6);
+    limits.speculation.prompt_lookup = false;
+    let mut quick = circling(64);
+    quick.inner.delay = Duration::ZERO;
+    let running = Running::with(circling(64), draft(quick), limits);
+    for _ in 0..2 {
+        let pairs = (0..3u32).map(|seed| request(prompt(seed, 300), 60, 0));
+        let mut receivers: Vec<_> = pairs
+            .map(|(mut submission, receiver)| {
+                submission.sampling.temperature = 0.0;
+                running.queue.push(submission).unwrap();
+                receiver
+            })
+            .collect();
+        receivers.iter_mut().for_each(|receiver| assert_eq!(collect(receiver).0.len(), 60));
+    }
+    while running.counters.snapshot().finished < 6 {
+        std::thread::yield_now();
+    }
+    let stats = running.counters.snapshot();
+    assert_eq!(stats.accepted_tokens, stats.drafted_tokens);
+    assert!(stats.accepted_tokens > 10, "{stats:?}");
+}
+
+#[test]
+fn the_same_is_told_whatever_a_draft_model_guesses() {
+    let plain = without();
+    let other = |blocks: usize| Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay: Duration::ZERO };
+    for (blocks, parallel) in [(200, 1), (200, 12), (26, 12)] {
+        for guesses in [draft(circling(blocks)), draft(other(blocks)), draft(other(4))] {
+            let running = Running::with(circling(blocks), guesses, with_drafts(limits(parallel, 64), 5));
+            assert_eq!(told(&running), plain, "{blocks} blocks, {parallel} at once");
+            assert!(running.counters.snapshot().drafted_tokens > 0);
+        }
+    }
+}
+
+#[test]
+fn a_fault_in_the_draft_model_only_ends_its_guesses() {
+    let plain = without();
+    let broken = Circling { panics_behind: 0, ..circling(200) };
+    let running = Running::with(circling(200), draft(broken), with_drafts(limits(4, 512), 5));
+    assert_eq!(told(&running), plain);
+    assert_eq!(running.counters.snapshot().failed, 0);
 }

@@ -3,6 +3,7 @@
 //! Invariant: there is a draft only between planning a step and settling it.
 
 use super::acceptance::Acceptance;
+use super::draft_model::DraftCache;
 use super::lookup::{Lookup, MATCH_TOKENS_MAX, MATCH_TOKENS_MIN, Match};
 
 /// Where a draft comes from.
@@ -10,6 +11,8 @@ use super::lookup::{Lookup, MATCH_TOKENS_MAX, MATCH_TOKENS_MIN, Match};
 pub(crate) enum Source {
     /// The text repeats itself.
     Lookup(Match),
+    /// The draft model.
+    Model,
 }
 
 /// The drafts of one sequence.
@@ -18,6 +21,9 @@ pub(crate) struct Drafts {
     lookup: Lookup,
     // A match of four tokens is worth far more than one of two, so each length has its own.
     by_match: [Acceptance; MATCH_TOKENS_MAX - MATCH_TOKENS_MIN + 1],
+    by_model: Acceptance,
+    /// What the draft model has read.
+    pub(crate) cache: Option<DraftCache>,
     source: Option<Source>,
     tokens: Vec<u32>,
     tokens_drafted: usize,
@@ -44,15 +50,14 @@ impl Drafts {
     pub(crate) fn acceptance(&mut self, source: Source) -> &mut Acceptance {
         match source {
             Source::Lookup(found) => &mut self.by_match[found.tokens - MATCH_TOKENS_MIN],
+            Source::Model => &mut self.by_model,
         }
     }
 
-    /// Guesses `count` tokens of what follows `text`.
-    pub(crate) fn draft(&mut self, source: Source, text: &[u32], count: usize) {
+    /// The guess for the next step.
+    pub(crate) fn draft_tokens(&mut self, source: Source, tokens: impl IntoIterator<Item = u32>) {
         self.tokens.clear();
-        match source {
-            Source::Lookup(found) => self.tokens.extend(found.continuation(text, count)),
-        }
+        self.tokens.extend(tokens);
         self.source = Some(source);
     }
 
@@ -60,6 +65,9 @@ impl Drafts {
     pub(crate) fn drop_draft(&mut self) {
         self.tokens.clear();
         self.source = None;
+        if let Some(cache) = &mut self.cache {
+            cache.settle(0);
+        }
     }
 
     /// The step is over: of `computed` guessed tokens the first `accepted` were right, and the next one perhaps wrong.
@@ -69,6 +77,9 @@ impl Drafts {
         }
         self.tokens_drafted += computed;
         self.tokens_accepted += accepted;
+        if let Some(cache) = &mut self.cache {
+            cache.settle(accepted);
+        }
         self.drop_draft();
     }
 }

@@ -70,9 +70,9 @@ impl Lookup {
     /// The place of an n-gram: a polynomial of its tokens, mixed by a multiplication whose high bits decide.
     fn slot(&self, tokens: &[u32]) -> usize {
         let seed = tokens.len() as u64;
-        let sum = tokens.iter().fold(seed, |sum, &token| {
-            (sum ^ u64::from(token)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
-        });
+        let sum = tokens
+            .iter()
+            .fold(seed, |sum, &token| (sum ^ u64::from(token)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
         (sum.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 40) as usize & (self.slots.len() - 1)
     }
 }

@@ -38,8 +38,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// A step of `rows` rows took `seconds`.
     pub(crate) fn note(&mut self, rows: usize, seconds: f64) {
-        let seconds =
-            if self.steps < STEPS_KNOWN_MIN { seconds } else { seconds.min(self.step_s(rows) * HELD_UP) };
+        let seconds = if self.steps < STEPS_KNOWN_MIN { seconds } else { seconds.min(self.step_s(rows) * HELD_UP) };
         let rows = rows as f64;
         self.steps = self.steps * FADE + 1.0;
         self.rows = self.rows * FADE + rows;
