@@ -25,6 +25,10 @@ use crate::scheduler::speculation::draft_model::Draft;
 use crate::tokens::Tokenizer;
 use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
 
+/// Unused ids by which the vocabularies of a model and its draft model may differ: sizes are rounded up to a multiple of
+/// 64 to 512, depending on the size of the model.
+const VOCABULARY_FILLING_MAX: usize = 512;
+
 /// A model before its loop starts. `info` lacks its name and time.
 pub(super) struct Assembled {
     pub(super) info: ModelInfo,
@@ -88,16 +92,16 @@ pub(super) fn assemble(
     let draft = draft_files
         .map(|files| {
             let draft = Opened::read(files, pool, progress)?;
-            check_vocabulary(&opened.tokenizer, &draft)?;
-            Ok(draft)
+            let vocabulary = check_vocabulary(&opened.tokenizer, &draft)?;
+            Ok((draft, vocabulary))
         })
         .transpose()
         .map_err(|error: Error| error.context("the draft model"))?;
-    let block_bytes = opened.block_bytes(config) + draft.as_ref().map_or(0, |draft| draft.block_bytes(config));
+    let block_bytes = opened.block_bytes(config) + draft.as_ref().map_or(0, |(draft, _)| draft.block_bytes(config));
     let context_tokens = opened.decoder.config().context_tokens;
     let budget = memory::budget(config, context_tokens, block_bytes, device::memory_available_bytes())?;
     let tokenizer = opened.tokenizer.clone();
-    let draft_weights = draft.as_ref().map_or(0, |draft| draft.decoder.bytes());
+    let draft_weights = draft.as_ref().map_or(0, |(draft, _)| draft.decoder.bytes());
     let info = ModelInfo {
         name: String::new(),
         family: opened.family.to_owned(),
@@ -114,24 +118,25 @@ pub(super) fn assemble(
         loaded_at_s: 0,
     };
     let draft = draft
-        .map(|draft| {
+        .map(|(draft, vocabulary)| {
             let context_tokens = draft.decoder.config().context_tokens;
-            Ok::<_, Error>(Draft { model: draft.with_pages(budget.blocks, config)?, context_tokens })
+            Ok::<_, Error>(Draft { model: draft.with_pages(budget.blocks, config)?, context_tokens, vocabulary })
         })
         .transpose()?;
     Ok(Assembled { info, tokenizer, model: opened.with_pages(budget.blocks, config)?, draft })
 }
 
-/// A draft is a list of ids, so both models must mean the same by each.
-fn check_vocabulary(tokenizer: &Tokenizer, draft: &Opened) -> Result<()> {
+/// A draft is a list of ids, so both models must mean the same by each. Models of one family differ in how many unused
+/// ids fill their vocabulary up; those are neither drafted nor drawn. Gives how many ids may be drafted.
+fn check_vocabulary(tokenizer: &Tokenizer, draft: &Opened) -> Result<usize> {
     let (ours, theirs) = (tokenizer.vocabulary_len(), draft.tokenizer.vocabulary_len());
-    let rows = draft.decoder.config().vocabulary;
-    if ours != theirs || rows < ours {
+    let common = ours.min(theirs);
+    if ours.abs_diff(theirs) > VOCABULARY_FILLING_MAX || draft.decoder.config().vocabulary < common {
         return Err(Error::unreadable(format!(
             "its vocabulary has {theirs} tokens, the model's has {ours}; both must be the same"
         )));
     }
-    for id in 0..ours as u32 {
+    for id in 0..common as u32 {
         let equal = tokenizer.token_bytes(id)? == draft.tokenizer.token_bytes(id)?
             && tokenizer.is_special(id)? == draft.tokenizer.is_special(id)?;
         if !equal {
@@ -140,7 +145,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, draft: &Opened) -> Result<()> {
             )));
         }
     }
-    Ok(())
+    Ok(common)
 }
 
 /// The number of tokens that a GGUF file has embeddings for; its metadata need not say it.

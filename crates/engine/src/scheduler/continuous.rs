@@ -83,7 +83,7 @@ impl Continuous {
             running: Vec::new(),
             put_back: VecDeque::new(),
             rows_per_s: 1000.0,
-            speculator: Speculator::new(limits.speculation, draft, limits.vocabulary),
+            speculator: Speculator::new(limits.speculation, draft),
         }
     }
 

@@ -46,7 +46,7 @@ fn with_drafts(limits: Limits, draft_tokens_max: usize) -> Limits {
 }
 
 fn draft(model: impl TextModel + 'static) -> Option<Draft> {
-    Some(Draft { model: Box::new(model), context_tokens: 1000 })
+    Some(Draft { model: Box::new(model), context_tokens: 1000, vocabulary: VOCABULARY })
 }
 
 /// A dozen requests that use everything that sees one token after the other.

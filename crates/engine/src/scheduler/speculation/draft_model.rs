@@ -29,14 +29,14 @@ pub struct Draft {
     pub model: Box<dyn TextModel>,
     /// Tokens that it can take in.
     pub context_tokens: usize,
+    /// Ids that both models know.
+    pub vocabulary: usize,
 }
 
 /// A draft model at work.
 pub(crate) struct DraftModel {
     draft: Draft,
     pool: Rc<RefCell<BlockPool>>,
-    // Tokens that the tokenizer knows.
-    vocabulary: usize,
     pace: Pace,
 }
 
@@ -60,9 +60,9 @@ impl DraftCache {
 }
 
 impl DraftModel {
-    pub(crate) fn new(draft: Draft, vocabulary: usize) -> Self {
+    pub(crate) fn new(draft: Draft) -> Self {
         let pool = Rc::new(RefCell::new(BlockPool::new(draft.model.blocks())));
-        Self { draft, pool, vocabulary, pace: Pace::default() }
+        Self { draft, pool, pace: Pace::default() }
     }
 
     /// Seconds that a drafted token costs each of `sequences` that are drafted for together.
@@ -181,7 +181,7 @@ impl DraftModel {
     fn likeliest(&self, logits: &Logits) -> Result<Vec<u32>> {
         let best = |row: &[f32]| {
             let mut best = (0u32, f32::NEG_INFINITY);
-            for (id, &logit) in (0..).zip(&row[..row.len().min(self.vocabulary)]) {
+            for (id, &logit) in (0..).zip(&row[..row.len().min(self.draft.vocabulary)]) {
                 if logit.is_nan() {
                     return Err(Error::internal("the draft model gave no numbers"));
                 }

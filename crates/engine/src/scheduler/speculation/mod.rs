@@ -37,10 +37,9 @@ struct Guess {
 }
 
 impl Speculator {
-    /// Knows nothing yet of what a step costs. `vocabulary` counts the tokens that the tokenizer knows.
-    pub(crate) fn new(config: Speculation, draft: Option<Draft>, vocabulary: usize) -> Self {
-        let draft_model = draft.map(|draft| DraftModel::new(draft, vocabulary));
-        Self { config, pace: Pace::default(), draft_model }
+    /// Knows nothing yet of what a step costs.
+    pub(crate) fn new(config: Speculation, draft: Option<Draft>) -> Self {
+        Self { config, pace: Pace::default(), draft_model: draft.map(DraftModel::new) }
     }
 
     /// A step in which everybody talked had `rows` rows.
