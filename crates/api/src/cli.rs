@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 
 use engine::CpuTier;
 
-use crate::settings::{ByteSize, Layer, Secret, nearest};
+use crate::settings::{ByteSize, Layer, Secret, SpeculationMode, nearest};
 
 /// How to start, for whoever said nothing.
 pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI client, on this machine.
@@ -93,6 +93,20 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", help_heading = "The machine")]
     pub kv_cache: Option<ByteSize>,
 
+    /// Guess tokens ahead from the text (prompt-lookup) or not (none) [default: prompt-lookup]
+    ///
+    /// Changes how soon an answer comes, never what it says.
+    #[arg(long, value_name = "HOW", help_heading = "The machine")]
+    pub speculation: Option<SpeculationMode>,
+
+    /// Tokens guessed at most per conversation and step [default: 16]
+    #[arg(long, value_name = "COUNT", help_heading = "The machine")]
+    pub draft_tokens_max: Option<usize>,
+
+    /// A second, smaller model with the same vocabulary that guesses too; named like --model [default: none]
+    #[arg(long, value_name = "MODEL", help_heading = "The machine")]
+    pub draft_model: Option<String>,
+
     /// Threads for arithmetic [default: one per core]
     #[arg(long, value_name = "COUNT", help_heading = "The machine")]
     pub threads: Option<usize>,
@@ -151,6 +165,9 @@ impl Flags {
             offline: said(self.offline),
             parallel: self.parallel,
             kv_cache: self.kv_cache,
+            speculation: self.speculation,
+            draft_tokens_max: self.draft_tokens_max,
+            draft_model: self.draft_model,
             threads: self.threads,
             cpu: said(self.cpu),
             cpu_tier: self.cpu_tier,
@@ -201,7 +218,7 @@ mod tests {
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --cpu-tier avx2 --offline \
-            --verbose";
+            --verbose --speculation none --draft-tokens-max 5 --draft-model s";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -214,6 +231,9 @@ mod tests {
             ctx_size: Some(2),
             parallel: Some(3),
             kv_cache: Some(ByteSize(2 << 30)),
+            speculation: Some(SpeculationMode::None),
+            draft_tokens_max: Some(5),
+            draft_model: Some("s".into()),
             threads: Some(4),
             cpu: Some(true),
             cpu_tier: Some(CpuTier::Avx2),
@@ -239,6 +259,7 @@ mod tests {
         assert!(error("lampstand --api --api-prot 3").contains("nearest is `--api-port`"));
         assert!(error("lampstand --api --api-port many").contains("--api-port"));
         assert!(error("lampstand --api --api-port").contains("--api-port"));
+        assert!(error("lampstand --api --speculation maybe").contains("--speculation"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
         assert!(error("lampstand --api --cpu-tier mmx").contains("avx512"));
         assert!(error("lampstand --api stray").contains("stray"));

@@ -39,8 +39,19 @@ pub struct EngineConfig {
     pub timeout: Option<Duration>,
     /// Reuse the blocks of earlier prompts.
     pub prefix_cache: bool,
+    /// How tokens are guessed ahead.
+    pub speculation: Speculation,
     /// How models are fetched from a hub.
     pub hub: HubConfig,
+}
+
+/// How tokens are guessed ahead, to be checked several at once. Changes when tokens come, never which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Speculation {
+    /// Guess from what stands in the text already: no second model, no memory to speak of.
+    pub prompt_lookup: bool,
+    /// Tokens guessed at most per sequence and step; 0 guesses none.
+    pub draft_tokens_max: usize,
 }
 
 /// How keys and values are stored.
@@ -146,8 +157,15 @@ impl Default for EngineConfig {
             step_tokens_max: 512,
             timeout: None,
             prefix_cache: true,
+            speculation: Speculation::default(),
             hub: HubConfig::default(),
         }
+    }
+}
+
+impl Default for Speculation {
+    fn default() -> Self {
+        Self { prompt_lookup: true, draft_tokens_max: 16 }
     }
 }
 

@@ -116,6 +116,10 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// Tokens generated.
     pub generated_tokens: u64,
+    /// Tokens guessed ahead and computed along.
+    pub drafted_tokens: u64,
+    /// Of those, how many were right.
+    pub accepted_tokens: u64,
     /// Steps of the loop.
     pub steps: u64,
     /// Blocks in the pool.
@@ -137,6 +141,8 @@ impl Stats {
             prompt_tokens: self.prompt_tokens + other.prompt_tokens,
             cached_tokens: self.cached_tokens + other.cached_tokens,
             generated_tokens: self.generated_tokens + other.generated_tokens,
+            drafted_tokens: self.drafted_tokens + other.drafted_tokens,
+            accepted_tokens: self.accepted_tokens + other.accepted_tokens,
             steps: self.steps + other.steps,
             blocks_total: self.blocks_total + other.blocks_total,
             blocks_free: self.blocks_free + other.blocks_free,

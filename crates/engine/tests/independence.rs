@@ -12,14 +12,16 @@ use crate::toy::folder::FolderType;
 use crate::toy::gguf::Mix;
 
 /// Ids with the bits of their log-probabilities, and the counts.
-type Answer = (Vec<(u32, u32)>, Usage);
+pub(crate) type Answer = (Vec<(u32, u32)>, Usage);
 
 const CROWD: u32 = 33;
 
 fn engine(path: &std::path::Path, config: EngineConfig) -> Engine {
     let engine = Engine::new(EngineConfig { context_tokens: Some(512), ..config }).unwrap();
     let path = path.to_str().unwrap().to_owned();
-    engine.load(ModelSource { name: "toy".to_owned(), path, model_dir: "models".into() }, &Silent).unwrap();
+    engine
+        .load(ModelSource { name: "toy".to_owned(), path, model_dir: "models".into(), draft_model: None }, &Silent)
+        .unwrap();
     engine
 }
 
@@ -36,7 +38,7 @@ fn request(index: u32) -> GenerateRequest {
     request
 }
 
-async fn answer(mut generation: Generation) -> Answer {
+pub(crate) async fn answer(mut generation: Generation) -> Answer {
     let mut tokens = Vec::new();
     loop {
         match generation.next().await.expect("an answer ends with Done").unwrap() {

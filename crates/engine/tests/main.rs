@@ -26,6 +26,7 @@ mod ops_ggml;
 mod ops_packed;
 mod ops_pool;
 mod parity;
+mod speculation;
 mod tokens_fixtures;
 mod tokens_vectors;
 mod toys;

@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{CpuTier, EngineConfig, HubConfig, ModelSource};
+use engine::{CpuTier, EngineConfig, HubConfig, ModelSource, Speculation};
 use serde::Deserialize;
 
-pub use values::{ByteSize, Secret, nearest};
+pub use values::{ByteSize, Secret, SpeculationMode, nearest};
 
 /// The commented defaults.
 pub const EXAMPLE: &str = include_str!("../../../../settings.yaml.example");
@@ -79,6 +79,10 @@ settings! {
         parallel: usize,
         /// Reuse earlier prompts' work.
         prefix_cache: bool,
+        /// How tokens are guessed ahead.
+        speculation: SpeculationMode,
+        /// Tokens guessed at most per sequence and step.
+        draft_tokens_max: usize,
         /// Stay on the CPU.
         cpu: bool,
         /// Which of the CPU's instructions the kernels use.
@@ -119,6 +123,8 @@ settings! {
         ctx_size: u32,
         /// Bytes for keys and values.
         kv_cache: ByteSize,
+        /// A second model that guesses.
+        draft_model: String,
         /// Threads for arithmetic.
         threads: usize,
         /// Token for gated models.
@@ -151,6 +157,7 @@ impl Settings {
             let home = variable("HOME").or_else(|| variable("USERPROFILE"));
             settings.hf_home = home.map(|home| Path::new(&home).join(".cache").join("huggingface"));
         }
+        settings.draft_model = settings.draft_model.take().filter(|model| !model.trim().is_empty());
         for key in [&mut settings.api_key, &mut settings.admin_key] {
             *key = key.take().filter(|key| !key.0.trim().is_empty());
         }
@@ -207,6 +214,10 @@ impl Settings {
             step_tokens_max: self.step_tokens_max,
             timeout: self.timeout_s.map(Duration::from_secs),
             prefix_cache: self.prefix_cache,
+            speculation: Speculation {
+                prompt_lookup: self.speculation == SpeculationMode::PromptLookup,
+                draft_tokens_max: self.draft_tokens_max,
+            },
             hub: HubConfig {
                 endpoint: self.hf_endpoint.trim_end_matches('/').to_owned(),
                 token: self.hf_token.as_ref().map(|token| token.0.clone()),
@@ -226,7 +237,12 @@ impl Settings {
         let name = name.to_string_lossy();
         // A selector such as `org/name:file.gguf` stays as it is, for it tells two files of one repository apart.
         let name = if name.contains(':') { &name } else { name.strip_suffix(".gguf").unwrap_or(&name) };
-        ModelSource { name: name.to_owned(), path: self.model.clone(), model_dir: self.model_dir.clone() }
+        ModelSource {
+            name: name.to_owned(),
+            path: self.model.clone(),
+            model_dir: self.model_dir.clone(),
+            draft_model: self.draft_model.clone(),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Values that settings and flags hold: sizes in bytes, keys; and the nearest known name to a misspelt one.
+//! Values that settings and flags hold: sizes in bytes, ways to speculate, keys; and the nearest known name to a misspelt one.
 //! `settings` and `cli` use them.
 //! Invariant: a key never shows up in a log line.
 
@@ -54,6 +54,33 @@ impl<'de> Deserialize<'de> for ByteSize {
         }
 
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// Where tokens are guessed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeculationMode {
+    /// What stands in the conversation already.
+    PromptLookup,
+    /// Nowhere, unless a draft model is named.
+    None,
+}
+
+impl FromStr for SpeculationMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "prompt-lookup" => Ok(Self::PromptLookup),
+            "none" => Ok(Self::None),
+            _ => Err(format!("`{text}` is no way to speculate; there are `prompt-lookup` and `none`")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SpeculationMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -118,6 +145,14 @@ mod tests {
         assert_eq!(edits("kitten", "sitting"), 3);
         assert_eq!(nearest("api_prot", ["api_key", "api_port", "parallel"]), Some("api_port"));
         assert_eq!(nearest("x", []), None);
+    }
+
+    #[test]
+    fn ways_to_speculate_are_told_when_misspelt() {
+        assert_eq!("prompt-lookup".parse(), Ok(SpeculationMode::PromptLookup));
+        assert_eq!("none".parse(), Ok(SpeculationMode::None));
+        let error = "lookup".parse::<SpeculationMode>().unwrap_err();
+        assert!(error.contains("prompt-lookup") && error.contains("none"), "{error}");
     }
 
     #[test]

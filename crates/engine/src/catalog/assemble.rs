@@ -21,61 +21,131 @@ use crate::output::ModelInfo;
 use crate::pipelines::TextModel;
 use crate::pipelines::text::TextPipeline;
 use crate::progress::Progress;
+use crate::scheduler::speculation::draft_model::Draft;
 use crate::tokens::Tokenizer;
 use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
+
+/// Unused ids by which the vocabularies of a model and its draft model may differ: sizes are rounded up to a multiple of
+/// 64 to 512, depending on the size of the model.
+const VOCABULARY_FILLING_MAX: usize = 512;
 
 /// A model before its loop starts. `info` lacks its name and time.
 pub(super) struct Assembled {
     pub(super) info: ModelInfo,
     pub(super) tokenizer: Tokenizer,
     pub(super) model: Box<dyn TextModel>,
+    pub(super) draft: Option<Draft>,
 }
 
-/// Reads `files` and builds the model.
+/// What files hold, packed: all of a model but the memory for keys and values.
+struct Opened {
+    family: &'static str,
+    quantization: String,
+    parameters: u64,
+    tokenizer: Tokenizer,
+    decoder: Decoder,
+}
+
+impl Opened {
+    fn read(files: &ModelFiles, pool: &Arc<Pool>, progress: &dyn Progress) -> Result<Self> {
+        let OpenModel { weights, description } = weights::open(files)?;
+        let (family, tokenizer) = match &description {
+            Description::Gguf(metadata) => {
+                let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?;
+                (families::from_gguf(metadata, embedding_rows(weights.as_ref())?)?, tokenizer)
+            }
+            Description::Safetensors { config, files } => {
+                (families::from_config_json(config)?, tokenizer_beside(files, config)?)
+            }
+        };
+        Ok(Self {
+            family: family.name,
+            quantization: prevailing_type(weights.as_ref()),
+            parameters: count_parameters(weights.as_ref()),
+            tokenizer,
+            decoder: Decoder::load(family.config, weights.as_ref(), pool.clone(), progress)?,
+        })
+    }
+
+    /// Bytes that a block of keys and values takes.
+    fn block_bytes(&self, config: &EngineConfig) -> usize {
+        let shape = self.decoder.config();
+        Pages::block_bytes(shape.layers, shape.kv_heads, shape.head_dim, config.kv_type)
+    }
+
+    fn with_pages(self, blocks: usize, config: &EngineConfig) -> Result<Box<dyn TextModel>> {
+        let shape = self.decoder.config();
+        let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, blocks, config.kv_type)?;
+        Ok(Box::new(TextPipeline::new(self.decoder, pages)))
+    }
+}
+
+/// Reads `files` and builds the model, and the one that drafts for it. Both get as many blocks, out of one budget.
 pub(super) fn assemble(
     files: &ModelFiles,
+    draft_files: Option<&ModelFiles>,
     config: &EngineConfig,
-    pool: Arc<Pool>,
+    pool: &Arc<Pool>,
     progress: &dyn Progress,
 ) -> Result<Assembled> {
-    let OpenModel { weights, description } = weights::open(files)?;
-    let (family, tokenizer) = match &description {
-        Description::Gguf(metadata) => {
-            let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?;
-            (families::from_gguf(metadata, embedding_rows(weights.as_ref())?)?, tokenizer)
-        }
-        Description::Safetensors { config, files } => {
-            (families::from_config_json(config)?, tokenizer_beside(files, config)?)
-        }
+    let opened = Opened::read(files, pool, progress)?;
+    let draft = draft_files
+        .map(|files| {
+            let draft = Opened::read(files, pool, progress)?;
+            let vocabulary = check_vocabulary(&opened.tokenizer, &draft)?;
+            Ok((draft, vocabulary))
+        })
+        .transpose()
+        .map_err(|error: Error| error.context("the draft model"))?;
+    let block_bytes = opened.block_bytes(config) + draft.as_ref().map_or(0, |(draft, _)| draft.block_bytes(config));
+    let context_tokens = opened.decoder.config().context_tokens;
+    let budget = memory::budget(config, context_tokens, block_bytes, device::memory_available_bytes())?;
+    let tokenizer = opened.tokenizer.clone();
+    let draft_weights = draft.as_ref().map_or(0, |(draft, _)| draft.decoder.bytes());
+    let info = ModelInfo {
+        name: String::new(),
+        family: opened.family.to_owned(),
+        quantization: opened.quantization.clone(),
+        context_tokens: budget.context_tokens as u32,
+        parameters: opened.parameters,
+        vocabulary: tokenizer.vocabulary_len() as u32,
+        weight_bytes: opened.decoder.bytes() + draft_weights,
+        kv_bytes: (budget.blocks * block_bytes) as u64,
+        device: format!("cpu ({})", pool.tier()),
+        chat_template: tokenizer.chat_template().map(str::to_owned),
+        bos_token: tokenizer.bos_text(),
+        eos_token: tokenizer.eos_text(),
+        loaded_at_s: 0,
     };
-    let quantization = prevailing_type(weights.as_ref());
-    let parameters = count_parameters(weights.as_ref());
-    let device = format!("cpu ({})", pool.tier());
-    let decoder = Decoder::load(family.config, weights.as_ref(), pool, progress)?;
-    drop(weights);
-    let shape = decoder.config().clone();
-    let block_bytes = Pages::block_bytes(shape.layers, shape.kv_heads, shape.head_dim, config.kv_type);
-    let budget = memory::budget(config, shape.context_tokens, block_bytes, device::memory_available_bytes())?;
-    let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, budget.blocks, config.kv_type)?;
-    Ok(Assembled {
-        info: ModelInfo {
-            name: String::new(),
-            family: family.name.to_owned(),
-            quantization,
-            context_tokens: budget.context_tokens as u32,
-            parameters,
-            vocabulary: tokenizer.vocabulary_len() as u32,
-            weight_bytes: decoder.bytes(),
-            kv_bytes: (budget.blocks * block_bytes) as u64,
-            device,
-            chat_template: tokenizer.chat_template().map(str::to_owned),
-            bos_token: tokenizer.bos_text(),
-            eos_token: tokenizer.eos_text(),
-            loaded_at_s: 0,
-        },
-        model: Box::new(TextPipeline::new(decoder, pages)),
-        tokenizer,
-    })
+    let draft = draft
+        .map(|(draft, vocabulary)| {
+            let context_tokens = draft.decoder.config().context_tokens;
+            Ok::<_, Error>(Draft { model: draft.with_pages(budget.blocks, config)?, context_tokens, vocabulary })
+        })
+        .transpose()?;
+    Ok(Assembled { info, tokenizer, model: opened.with_pages(budget.blocks, config)?, draft })
+}
+
+/// A draft is a list of ids, so both models must mean the same by each. Models of one family differ in how many unused
+/// ids fill their vocabulary up; those are neither drafted nor drawn. Gives how many ids may be drafted.
+fn check_vocabulary(tokenizer: &Tokenizer, draft: &Opened) -> Result<usize> {
+    let (ours, theirs) = (tokenizer.vocabulary_len(), draft.tokenizer.vocabulary_len());
+    let common = ours.min(theirs);
+    if ours.abs_diff(theirs) > VOCABULARY_FILLING_MAX || draft.decoder.config().vocabulary < common {
+        return Err(Error::unreadable(format!(
+            "its vocabulary has {theirs} tokens, the model's has {ours}; both must be the same"
+        )));
+    }
+    for id in 0..common as u32 {
+        let equal = tokenizer.token_bytes(id)? == draft.tokenizer.token_bytes(id)?
+            && tokenizer.is_special(id)? == draft.tokenizer.is_special(id)?;
+        if !equal {
+            return Err(Error::unreadable(format!(
+                "its token {id} is not the model's token {id}; both must have the same vocabulary"
+            )));
+        }
+    }
+    Ok(common)
 }
 
 /// The number of tokens that a GGUF file has embeddings for; its metadata need not say it.

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use assemble::Assembled;
+
 use crate::batch::Batch;
 use crate::config::EngineConfig;
 use crate::device;
@@ -35,6 +37,8 @@ pub struct ModelSource {
     pub path: String,
     /// Where models lie.
     pub model_dir: PathBuf,
+    /// A smaller model with the same vocabulary that guesses ahead for this one, named like `path`.
+    pub draft_model: Option<String>,
 }
 
 /// A reader that takes nothing for so long is given up.
@@ -119,17 +123,23 @@ impl Catalog {
         if let Ok(loaded) = self.get(&source.name) {
             return Ok(loaded.info.clone());
         }
-        let files = weights::resolve(&source.path, &source.model_dir, &self.config.hub, progress)?;
+        let find = |path: &str| weights::resolve(path, &source.model_dir, &self.config.hub, progress);
+        let files = find(&source.path)?;
+        let draft_files = source.draft_model.as_deref().map(find).transpose()?;
         progress.stage(&format!("loading {}", source.name));
-        let assembled = assemble::assemble(&files, &self.config, self.pool.clone(), progress)?;
-        let info = ModelInfo { name: source.name.clone(), loaded_at_s: now_s(), ..assembled.info };
-        let loaded = self.start(info.clone(), assembled.tokenizer, assembled.model)?;
+        let assembled = assemble::assemble(&files, draft_files.as_ref(), &self.config, &self.pool, progress)?;
+        let info = ModelInfo { name: source.name.clone(), loaded_at_s: now_s(), ..assembled.info.clone() };
+        let loaded = self.start(info.clone(), assembled)?;
         self.lock().push(Arc::new(loaded));
         Ok(info)
     }
 
-    fn start(&self, info: ModelInfo, tokenizer: Tokenizer, mut model: Box<dyn TextModel>) -> Result<Loaded> {
+    fn start(&self, info: ModelInfo, assembled: Assembled) -> Result<Loaded> {
+        let Assembled { tokenizer, mut model, mut draft, .. } = assembled;
         warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
+        if let Some(draft) = &mut draft {
+            warm_up(draft.model.as_mut()).map_err(|e| e.context("the draft model"))?;
+        }
         let queue = Arc::new(Queue::new(self.config.queue_requests_max, self.config.queue_tokens_max));
         let counters = Arc::new(Counters::new(model.blocks()));
         let limits = Limits {
@@ -138,11 +148,12 @@ impl Catalog {
             prefix_cache: self.config.prefix_cache,
             vocabulary: tokenizer.vocabulary_len(),
             stall_max: STALL_MAX,
+            speculation: self.config.speculation,
         };
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::Builder::new()
             .name(format!("text {}", info.name))
-            .spawn(move || Continuous::new(model, line, tally, limits).run())
+            .spawn(move || Continuous::new(model, draft, line, tally, limits).run())
             .map_err(|error| Error::internal(format!("no thread for the model: {error}")))?;
         Ok(Loaded { info, tokenizer, queue, counters, thread: Mutex::new(Some(thread)) })
     }

@@ -3,7 +3,7 @@
 //! Invariant: a shared block is found only through equal tokens behind an equal prefix; a hash alone never decides.
 //!
 //! A block keeps its content after its last holder leaves, until it is handed out anew: the free list is the
-//! prefix cache, oldest first. Every content gets a number of its own when it is registered, and a child names its
+//! prefix cache, oldest first, behind blocks without a content to be found. Every content gets a number of its own when it is registered, and a child names its
 //! parent by that number, so a block that was handed out anew can never be taken for the parent it once was.
 
 use std::cell::RefCell;
@@ -90,6 +90,19 @@ impl BlockPool {
         self.free += 1;
     }
 
+    /// Puts a block at the head of the free list, to be handed out next.
+    fn prepend_free(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id as usize];
+        block.newer = self.oldest;
+        block.older = NONE;
+        match self.oldest {
+            NONE => self.newest = id,
+            oldest => self.blocks[oldest as usize].older = id,
+        }
+        self.oldest = id;
+        self.free += 1;
+    }
+
     fn unlink_free(&mut self, id: BlockId) {
         let (older, newer) = (self.blocks[id as usize].older, self.blocks[id as usize].newer);
         match older {
@@ -126,8 +139,11 @@ impl BlockPool {
         let block = &mut self.blocks[id as usize];
         debug_assert!(block.holders > 0, "block {id} released twice");
         block.holders -= 1;
-        if block.holders == 0 {
-            self.append_free(id);
+        match (block.holders, &block.registration) {
+            (0, Some(_)) => self.append_free(id),
+            // Nobody can find its content: taking it first spares a cached prefix.
+            (0, None) => self.prepend_free(id),
+            _ => {}
         }
     }
 
@@ -219,6 +235,20 @@ impl BlockTable {
         }
         self.blocks.extend((0..missing).map_while(|_| pool.allocate()));
         true
+    }
+
+    /// Gives back the blocks beyond those that `tokens` tokens need. What is registered is computed, so callers never
+    /// cut into it.
+    pub fn truncate(&mut self, tokens: usize) {
+        let keep = Self::blocks_for(tokens);
+        debug_assert!(keep >= self.contents.len() || self.blocks.len() <= keep, "a registered block is cut off");
+        let mut pool = self.pool.borrow_mut();
+        while self.blocks.len() > keep {
+            if let Some(id) = self.blocks.pop() {
+                pool.release(id);
+            }
+        }
+        self.contents.truncate(keep);
     }
 
     /// Registers every block that `computed` tokens fill, so that later prompts find them.
@@ -349,6 +379,27 @@ mod tests {
         assert_eq!(pool.borrow().free(), 0);
     }
 
+    #[test]
+    fn truncating_gives_back_the_rest_and_keeps_what_is_shared() {
+        let pool = pool(8);
+        let prompt = tokens(9, 70);
+        let mut table = computed(&pool, &prompt);
+        assert!(table.grow(200));
+        assert_eq!((table.blocks().len(), pool.borrow().free()), (7, 1));
+        table.truncate(70);
+        assert_eq!((table.blocks().len(), pool.borrow().free()), (3, 5));
+        table.truncate(96);
+        assert_eq!(table.blocks().len(), 3);
+        drop(table);
+        // The blocks of a draft come back first, so that drafting never pushes a prefix out of the cache.
+        for _ in 0..20 {
+            let mut drafting = BlockTable::new(pool.clone());
+            assert!(drafting.grow(6 * BLOCK_TOKENS));
+            drafting.truncate(BLOCK_TOKENS);
+        }
+        assert_eq!(BlockTable::new(pool).reuse_prefix(&prompt), 64);
+    }
+
     /// Thousands of random steps: what is held and what is free always add up, and nothing leaks.
     #[test]
     fn never_leaks() {
@@ -360,7 +411,7 @@ mod tests {
         };
         let mut tables: Vec<BlockTable> = Vec::new();
         for _ in 0..5000 {
-            match random(4) {
+            match random(5) {
                 0 | 1 => {
                     let prompt = tokens(random(6) as u32, 1 + random(200));
                     let mut table = BlockTable::new(pool.clone());
@@ -371,6 +422,14 @@ mod tests {
                     }
                 }
                 2 if !tables.is_empty() => drop(tables.swap_remove(random(tables.len()))),
+                3 if !tables.is_empty() => {
+                    // A draft: more blocks for a step, some of them given back after it.
+                    let at = random(tables.len());
+                    let (held, guessed) = (tables[at].blocks().len() * BLOCK_TOKENS, random(80));
+                    if tables[at].grow(held + guessed) {
+                        tables[at].truncate(held + random(guessed + 1));
+                    }
+                }
                 _ if !tables.is_empty() => {
                     let at = random(tables.len());
                     if random(5) == 0 {

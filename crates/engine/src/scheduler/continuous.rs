@@ -14,7 +14,10 @@ use super::counters::Counters;
 use super::plan::{self, Bounds, Plan};
 use super::queue::Queue;
 use super::sequence::Sequence;
+use super::speculation::Speculator;
+use super::speculation::draft_model::Draft;
 use crate::batch::{Batch, Logits};
+use crate::config::Speculation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kv::blocks::{BlockPool, BlockTable};
 use crate::pipelines::TextModel;
@@ -41,6 +44,8 @@ pub struct Limits {
     pub vocabulary: usize,
     /// A reader that is behind for so long is given up.
     pub stall_max: Duration,
+    /// How tokens are guessed ahead.
+    pub speculation: Speculation,
 }
 
 /// The state of the loop.
@@ -56,11 +61,18 @@ pub struct Continuous {
     put_back: VecDeque<Sequence>,
     // Rows per second that prompts were computed at lately.
     rows_per_s: f64,
+    speculator: Speculator,
 }
 
 impl Continuous {
     /// A loop over `queue`. Call `run` on the thread that shall own it.
-    pub fn new(model: Box<dyn TextModel>, queue: Arc<Queue>, counters: Arc<Counters>, limits: Limits) -> Self {
+    pub fn new(
+        model: Box<dyn TextModel>,
+        draft: Option<Draft>,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+        limits: Limits,
+    ) -> Self {
         let blocks = model.blocks();
         Self {
             model,
@@ -71,6 +83,7 @@ impl Continuous {
             running: Vec::new(),
             put_back: VecDeque::new(),
             rows_per_s: 1000.0,
+            speculator: Speculator::new(limits.speculation, draft),
         }
     }
 
@@ -167,6 +180,7 @@ impl Continuous {
 
     /// Computes one step. False if there was nothing to compute.
     fn step(&mut self) -> bool {
+        self.speculator.draft(&mut self.running, self.limits.step_tokens_max);
         let views: Vec<_> = self.running.iter().map(Sequence::view).collect();
         let target = (self.rows_per_s * MIXED_STEP_TARGET.as_secs_f64()) as usize / PROMPT_CHUNK_MIN * PROMPT_CHUNK_MIN;
         let bounds = Bounds {
@@ -208,20 +222,19 @@ impl Continuous {
         let wanted: Vec<Range<usize>> =
             rows.iter().map(|&(index, count)| push_rows(&mut batch, &self.running[index], count)).collect();
         let started = Instant::now();
-        let mut results = match self.forward(&batch) {
-            Ok(logits) => vec![Ok(logits)],
-            Err(error) if rows.len() == 1 => vec![Err(error)],
-            Err(_) => self.forward_one_by_one(rows),
-        };
-        self.note_pace(rows, started.elapsed());
+        let result = self.forward(&batch);
         Counters::add(&self.counters.steps, 1);
         let mut ended = Vec::new();
-        for (at, (&(index, count), wanted)) in rows.iter().zip(wanted).enumerate() {
-            let (result, wanted) =
-                if results.len() == 1 { (&mut results[0], wanted) } else { (&mut results[at], 0..wanted.len()) };
-            if self.deliver(index, count, result, wanted) {
-                ended.push(index);
+        match result {
+            Ok(mut logits) => {
+                self.note_pace(rows, started.elapsed());
+                for (&(index, count), wanted) in rows.iter().zip(wanted) {
+                    if self.deliver(index, count, Ok((&mut logits, wanted))) {
+                        ended.push(index);
+                    }
+                }
             }
+            Err(error) => ended = self.compute_one_by_one(rows, error),
         }
         ended.sort_unstable_by(|a, b| b.cmp(a));
         for index in ended {
@@ -229,12 +242,38 @@ impl Continuous {
         }
     }
 
+    /// After a fault nobody knows whose it was: each sequence computes its rows alone, without what was only guessed,
+    /// and the guilty one is found. Gives those that ended.
+    fn compute_one_by_one(&mut self, rows: &[(usize, usize)], error: Error) -> Vec<usize> {
+        let mut ended = Vec::new();
+        for &(index, count) in rows {
+            let guessed = self.running[index].drafted().len();
+            let count = if guessed == 0 { count } else { 1 };
+            self.running[index].drafts().0.drop_draft();
+            let result = if rows.len() == 1 && guessed == 0 {
+                Err(error.clone())
+            } else {
+                let mut batch = Batch::default();
+                let wanted = push_rows(&mut batch, &self.running[index], count);
+                self.forward(&batch).map(|logits| (logits, wanted))
+            };
+            let over = match result {
+                Ok((mut logits, wanted)) => self.deliver(index, count, Ok((&mut logits, wanted))),
+                Err(error) => self.deliver(index, count, Err(error)),
+            };
+            if over {
+                ended.push(index);
+            }
+        }
+        ended
+    }
+
     /// Hands a sequence its logits. True if it ended.
-    fn deliver(&mut self, index: usize, count: usize, result: &mut Result<Logits>, wanted: Range<usize>) -> bool {
+    fn deliver(&mut self, index: usize, count: usize, result: Result<(&mut Logits, Range<usize>)>) -> bool {
         let sequence = &mut self.running[index];
-        let before = (sequence.computed(), sequence.generated());
+        let before = (sequence.computed(), sequence.generated(), sequence.draft_totals());
         let outcome = match result {
-            Ok(logits) => {
+            Ok((logits, wanted)) => {
                 let width = logits.vocabulary;
                 let mut rows: Vec<&mut [f32]> = if wanted.is_empty() {
                     Vec::new()
@@ -245,11 +284,14 @@ impl Continuous {
                 };
                 sequence.advance(count, &mut rows, self.limits.prefix_cache)
             }
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(error),
         };
         let prompt_rows = sequence.prompt_tokens().saturating_sub(before.0).min(count);
         Counters::add(&self.counters.prompt_tokens, prompt_rows);
         Counters::add(&self.counters.generated_tokens, sequence.generated() - before.1);
+        let (drafted, accepted) = sequence.draft_totals();
+        Counters::add(&self.counters.drafted_tokens, drafted - before.2.0);
+        Counters::add(&self.counters.accepted_tokens, accepted - before.2.1);
         match outcome {
             Ok(false) => false,
             Ok(true) => {
@@ -276,36 +318,28 @@ impl Continuous {
         })
     }
 
-    /// After a fault nobody knows whose it was: each sequence computes its rows alone, and the guilty one is found.
-    fn forward_one_by_one(&mut self, rows: &[(usize, usize)]) -> Vec<Result<Logits>> {
-        rows.iter()
-            .map(|&(index, count)| {
-                let mut batch = Batch::default();
-                push_rows(&mut batch, &self.running[index], count);
-                self.forward(&batch)
-            })
-            .collect()
-    }
-
-    /// Remembers how fast prompts go, so that a mixed step stays near its target.
+    /// Remembers how fast prompts go, so that a mixed step stays near its target, and what a step of talk costs.
     fn note_pace(&mut self, rows: &[(usize, usize)], elapsed: Duration) {
         let count: usize = rows.iter().map(|row| row.1).sum();
-        if count >= PROMPT_CHUNK_MIN && elapsed > Duration::ZERO {
+        if rows.iter().all(|&(index, _)| self.running[index].is_talking()) {
+            self.speculator.note_pace(count, elapsed);
+        } else if count >= PROMPT_CHUNK_MIN && elapsed > Duration::ZERO {
             self.rows_per_s += 0.3 * (count as f64 / elapsed.as_secs_f64() - self.rows_per_s);
         }
     }
 }
 
-/// Adds the next `count` rows of a sequence to a batch; returns where its logits will stand.
+/// Adds the next `count` rows of a sequence to a batch, guessed ones last; returns where its logits will stand.
 fn push_rows(batch: &mut Batch, sequence: &Sequence, count: usize) -> Range<usize> {
     let start = sequence.computed();
-    let tokens = &sequence.tokens()[start..start + count];
-    let rows = batch.push(tokens, start, sequence.blocks());
+    let own = &sequence.tokens()[start..sequence.tokens().len().min(start + count)];
+    let guessed = &sequence.drafted()[..count - own.len()];
+    let rows = batch.push(&[own, guessed].concat(), start, sequence.blocks());
     let first = batch.logit_rows.len();
     if sequence.scores_prompt() {
         batch.logit_rows.extend(rows);
-    } else if start + count == sequence.tokens().len() {
-        batch.logit_rows.push(rows.end - 1);
+    } else if start + count >= sequence.tokens().len() {
+        batch.logit_rows.extend(rows.end - 1 - guessed.len()..rows.end);
     }
     first..batch.logit_rows.len()
 }

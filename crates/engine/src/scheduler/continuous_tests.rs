@@ -14,6 +14,9 @@ use crate::request::Sampling;
 use crate::scheduler::sequence::tests::submission;
 use crate::scheduler::sequence::{StepEvent, Submission};
 
+#[path = "speculation_tests.rs"]
+mod speculation;
+
 const VOCABULARY: usize = 50;
 const PANICS: u32 = 40;
 const GIVES_NAN: u32 = 41;
@@ -70,11 +73,15 @@ struct Running {
 
 impl Running {
     fn start(blocks: usize, limits: Limits, delay: Duration) -> Self {
+        Self::with(Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay }, None, limits)
+    }
+
+    fn with(model: impl TextModel + 'static, draft: Option<Draft>, limits: Limits) -> Self {
+        let blocks = model.blocks();
         let (queue, counters) = (Arc::new(Queue::new(1000, 1 << 20)), Arc::new(Counters::new(blocks)));
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::spawn(move || {
-            let model = Remembering { slots: vec![0; blocks * BLOCK_TOKENS], blocks, delay };
-            Continuous::new(Box::new(model), line, tally, limits).run();
+            Continuous::new(Box::new(model), draft, line, tally, limits).run();
         });
         Self { queue, counters, thread: Some(thread) }
     }
@@ -90,7 +97,14 @@ impl Drop for Running {
 }
 
 fn limits(parallel: usize, step_tokens_max: usize) -> Limits {
-    Limits { parallel, step_tokens_max, prefix_cache: true, vocabulary: VOCABULARY, stall_max: Duration::from_secs(60) }
+    Limits {
+        parallel,
+        step_tokens_max,
+        prefix_cache: true,
+        vocabulary: VOCABULARY,
+        stall_max: Duration::from_secs(60),
+        speculation: Speculation::default(),
+    }
 }
 
 fn request(prompt: Vec<u32>, max_tokens: usize, seed: u64) -> (Submission, mpsc::Receiver<StepEvent>) {

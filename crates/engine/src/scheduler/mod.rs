@@ -7,3 +7,4 @@ pub mod counters;
 pub mod plan;
 pub mod queue;
 pub mod sequence;
+pub mod speculation;

@@ -4,7 +4,8 @@
 //!
 //! Sequences that are talking go first, one row each. What is left of the step's tokens goes to prompts in order of
 //! arrival, in chunks, so that a long prompt never stalls those who talk. If blocks run short for somebody who
-//! talks, the youngest is put back; its prefix mostly stays in the cache.
+//! talks, the youngest is put back; its prefix mostly stays in the cache. Guessed tokens get rows where no prompt wants
+//! them, and blocks that are free anyway.
 
 use crate::config::BLOCK_TOKENS;
 
@@ -25,6 +26,8 @@ pub struct View {
     pub blocks_alone: usize,
     /// It may compute no more than this in one step.
     pub chunk_max: usize,
+    /// Guessed tokens that it would have computed behind its newest; none unless it talks.
+    pub drafted: usize,
 }
 
 /// Bounds of one step.
@@ -41,7 +44,7 @@ pub struct Bounds {
 /// What to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Index of a sequence and how many of its remaining tokens to compute.
+    /// Index of a sequence and how many rows it computes: of its remaining tokens, and behind them of its guessed ones.
     pub rows: Vec<(usize, usize)>,
     /// Sequences to put back into the line first.
     pub put_back: Vec<usize>,
@@ -78,11 +81,28 @@ pub fn plan(views: &[View], bounds: &Bounds) -> Plan {
     if !plan.rows.is_empty() {
         budget = budget.min(bounds.prompt_tokens_beside_talk_max);
     }
+    let talking = plan.rows.len();
     plan_prompts(views, free, budget, &mut plan);
+    if plan.rows.len() == talking {
+        plan_drafts(views, free, bounds.step_tokens_max.saturating_sub(talking), &mut plan);
+    }
     if plan.rows.is_empty() {
         put_back_for_oldest(views, &mut plan);
     }
     plan
+}
+
+/// Rows for guessed tokens, behind those of the talkers that are planned already.
+fn plan_drafts(views: &[View], mut free: usize, mut budget: usize, plan: &mut Plan) {
+    for (index, count) in &mut plan.rows {
+        let view = &views[*index];
+        let held = missing_blocks(view, *count);
+        let room = (view.blocks + held + free) * BLOCK_TOKENS - (view.computed + *count);
+        let drafted = view.drafted.min(budget).min(room);
+        free -= missing_blocks(view, *count + drafted) - held;
+        budget -= drafted;
+        *count += drafted;
+    }
 }
 
 fn plan_prompts(views: &[View], mut free: usize, mut budget: usize, plan: &mut Plan) {
@@ -114,12 +134,21 @@ mod tests {
     use super::*;
 
     fn prompt(remaining: usize) -> View {
-        View { remaining, computed: 0, talking: false, stalled: false, blocks: 0, blocks_alone: 0, chunk_max: 10_000 }
+        View {
+            remaining,
+            computed: 0,
+            talking: false,
+            stalled: false,
+            blocks: 0,
+            blocks_alone: 0,
+            chunk_max: 10_000,
+            drafted: 0,
+        }
     }
 
     fn talking(computed: usize) -> View {
         let blocks = computed.div_ceil(BLOCK_TOKENS);
-        View { remaining: 1, computed, talking: true, stalled: false, blocks, blocks_alone: blocks, chunk_max: 10_000 }
+        View { remaining: 1, computed, talking: true, blocks, blocks_alone: blocks, ..prompt(1) }
     }
 
     fn bounds(blocks_free: usize) -> Bounds {
@@ -180,6 +209,17 @@ mod tests {
         assert_eq!(plan(&[bounded], &bounds(100)).rows, [(0, 32)]);
     }
 
+    #[test]
+    fn drafts_take_what_nobody_else_wants() {
+        let drafting = |computed: usize, drafted: usize| View { drafted, ..talking(computed) };
+        // 40 computed tokens hold two blocks, so 24 rows fit; the next needs the block that is free.
+        assert_eq!(plan(&[drafting(40, 30), drafting(40, 30)], &bounds(1)).rows, [(0, 31), (1, 24)]);
+        assert_eq!(plan(&[drafting(40, 30), prompt(10)], &bounds(9)).rows, [(0, 1), (1, 10)]);
+        assert_eq!(plan(&[drafting(64, 30), talking(64)], &bounds(1)).put_back, [1]);
+        let narrow = Bounds { step_tokens_max: 4, ..bounds(9) };
+        assert_eq!(plan(&[drafting(40, 30), drafting(40, 30)], &narrow).rows, [(0, 3), (1, 1)]);
+    }
+
     /// Random worlds: rows stay within the budget and the blocks, and somebody moves unless all are stalled.
     #[test]
     fn somebody_always_moves() {
@@ -193,6 +233,7 @@ mod tests {
                 .map(|_| {
                     let mut view = if random(2) == 0 { talking(1 + random(90)) } else { prompt(1 + random(300)) };
                     view.stalled = random(5) == 0;
+                    view.drafted = if view.talking { random(40) } else { 0 };
                     view
                 })
                 .collect();

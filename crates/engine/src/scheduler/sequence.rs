@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::plan::View;
+use super::speculation::drafts::Drafts;
 use crate::error::{Error, ErrorKind};
 use crate::kv::blocks::{BlockPool, BlockTable};
 use crate::output::FinishReason;
@@ -19,6 +20,9 @@ use crate::sampling::{Logprobs, Sampler};
 
 /// Events that fit between the loop and a reader before the sequence must wait.
 pub const EVENTS_MAX: usize = 64;
+
+/// Events of a step beside those of guessed tokens: the prompt's scores, a token, the end.
+const EVENTS_PER_STEP: usize = 3;
 
 /// Rows per step of a prompt whose logprobs are wanted, since each costs a row of logits.
 const SCORED_ROWS_MAX: usize = 32;
@@ -92,6 +96,7 @@ pub struct Sequence {
     cached_tokens: usize,
     prompt_scores: Vec<Logprobs>,
     stalled_since: Option<Instant>,
+    drafts: Drafts,
 }
 
 impl Sequence {
@@ -106,6 +111,7 @@ impl Sequence {
             cached_tokens: 0,
             prompt_scores: Vec::new(),
             stalled_since: None,
+            drafts: Drafts::default(),
             tokens,
             request,
         }
@@ -156,23 +162,50 @@ impl Sequence {
         }
     }
 
+    /// Whether only the newest token remains, and it was generated.
+    pub fn is_talking(&self) -> bool {
+        self.tokens.len() - self.computed == 1 && self.generated() > 0
+    }
+
+    /// What it knows about speculation, with its tokens.
+    pub(crate) fn drafts(&mut self) -> (&mut Drafts, &[u32]) {
+        (&mut self.drafts, &self.tokens)
+    }
+
+    /// The tokens guessed behind its own.
+    pub fn drafted(&self) -> &[u32] {
+        self.drafts.tokens()
+    }
+
+    /// Guessed tokens computed along so far, and how many of them were right.
+    pub fn draft_totals(&self) -> (usize, usize) {
+        self.drafts.totals()
+    }
+
+    /// How many guessed tokens it can use at most: its reader must have room for all of them, and the answer too.
+    pub fn draft_room(&self) -> usize {
+        let events = self.request.events.capacity().saturating_sub(EVENTS_PER_STEP);
+        events.min(self.request.max_tokens.saturating_sub(self.generated() + 1))
+    }
+
     /// How the plan sees it.
     pub fn view(&self) -> View {
         let remaining = self.tokens.len() - self.computed;
         View {
             remaining,
             computed: self.computed,
-            talking: remaining == 1 && self.generated() > 0,
+            talking: self.is_talking(),
             stalled: self.stalled_since.is_some(),
             blocks: self.table.blocks().len(),
             blocks_alone: self.table.blocks_alone(),
             chunk_max: if self.scores_prompt() { SCORED_ROWS_MAX } else { usize::MAX },
+            drafted: self.drafts.tokens().len(),
         }
     }
 
-    /// Notes whether the reader keeps up; a step may send three events.
+    /// Notes whether the reader keeps up.
     pub fn check_reader(&mut self, now: Instant) {
-        match (self.request.events.capacity() >= 3, self.stalled_since) {
+        match (self.request.events.capacity() >= EVENTS_PER_STEP, self.stalled_since) {
             (true, _) => self.stalled_since = None,
             (false, None) => self.stalled_since = Some(now),
             (false, Some(_)) => {}
@@ -204,6 +237,8 @@ impl Sequence {
         self.table.clear();
         self.computed = 0;
         self.prompt_scores.clear();
+        self.drafts.drop_draft();
+        self.drafts.cache = None;
     }
 
     /// Tells the reader that it failed, and keeps its blocks' contents from being reused.
@@ -219,6 +254,9 @@ impl Sequence {
     /// # Errors
     /// `Internal` if the logits are not numbers.
     pub fn advance(&mut self, count: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
+        if !self.drafted().is_empty() {
+            return self.advance_drafted(count - 1, rows, share);
+        }
         let scoring = self.scores_prompt();
         if scoring {
             self.score_prompt(rows)?;
@@ -237,6 +275,27 @@ impl Sequence {
             return Ok(self.finish(FinishReason::Length));
         }
         let done = self.draw(logits)?;
+        self.share(share);
+        Ok(done)
+    }
+
+    /// The newest token and `drafted` guessed ones were computed: each row draws in turn what it would have drawn
+    /// without the guess, until one draws something else or the text ends. Keys of the rest are left to be
+    /// overwritten.
+    fn advance_drafted(&mut self, drafted: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
+        let (mut accepted, mut wrong, mut done) = (0, false, false);
+        for (index, logits) in rows.iter_mut().enumerate() {
+            // The row of the newest token, or of a guessed one that turned out right: its key stays.
+            self.computed += 1;
+            done = self.draw(logits)?;
+            wrong = index < drafted && self.drafted().get(index) != self.tokens.last();
+            accepted += usize::from(index < drafted && !wrong);
+            if done || wrong {
+                break;
+            }
+        }
+        self.drafts.settle(drafted, accepted, wrong);
+        self.table.truncate(self.computed);
         self.share(share);
         Ok(done)
     }
@@ -285,8 +344,8 @@ impl Sequence {
         true
     }
 
-    /// There is room for a step's events, or the sequence would not have been planned; a reader that is gone is
-    /// noticed before the next step.
+    /// There is room for a step's events, or the sequence would not have been planned or the guess been shorter; a
+    /// reader that is gone is noticed before the next step.
     fn send(&self, event: StepEvent) {
         let _ = self.request.events.try_send(event);
     }
