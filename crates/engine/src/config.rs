@@ -45,16 +45,8 @@ pub enum KvType {
     F16,
     /// Single precision.
     F32,
-}
-
-impl KvType {
-    /// Bytes per number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
+    /// 8-bit integers with a scale for every 32: nearly half of half precision.
+    Q8_0,
 }
 
 /// How models are fetched from a hub.

@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor};
 use crate::batch::{Batch, Logits};
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
-use crate::ops::attention::{self, AttentionShape, QuerySpan};
+use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, RotaryTable};
@@ -111,7 +111,7 @@ impl Decoder {
                 first_row: span.rows.start,
                 rows: span.rows.len(),
                 start: span.start,
-                blocks: &span.blocks,
+                keys: Keys::Blocks { blocks: &span.blocks, count: span.start + span.rows.len() },
             })
             .collect();
         let table = self.rotary.table(&batch.positions);
@@ -119,7 +119,9 @@ impl Decoder {
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = rows::rms_norm(&x, &layer.attention_norm, self.config.norm_eps, pool)?;
             let query = self.write_keys(index, layer, &normed, &table, batch, pages)?;
-            let mixed = attention::attend(&query, &pages.layer(index), &layer.shape, &spans, pool)?;
+            let cache = KeyValues::Paged(pages.layer(index)?);
+            let extras = AttentionExtras { rotation: Some(&table), sinks: None };
+            let mixed = attention::attend(&query, &cache, &layer.shape, &extras, &spans, pool)?;
             x = rows::add(&x, &layer.attention_output.forward(&mixed, pool)?, pool)?;
             let normed = rows::rms_norm(&x, &layer.feed_forward_norm, self.config.norm_eps, pool)?;
             let [gate, up] = Linear::forward_together([&layer.gate, &layer.up], &normed, pool)?;
@@ -141,7 +143,7 @@ impl Decoder {
         Ok(Tensor::from_vec(x, (tokens.len(), hidden), &Device::Cpu)?)
     }
 
-    /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned.
+    /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned, not yet rotated.
     fn write_keys(
         &self,
         index: usize,
@@ -153,7 +155,6 @@ impl Decoder {
     ) -> Result<Tensor> {
         let pool = &*self.pool;
         let eps = self.config.norm_eps;
-        let head_dim = self.config.head_dim;
         let [mut query, mut key, value] =
             Linear::forward_together([&layer.query, &layer.key, &layer.value], normed, pool)?;
         if let Some(weight) = &layer.query_norm {
@@ -162,9 +163,7 @@ impl Decoder {
         if let Some(weight) = &layer.key_norm {
             key = rows::rms_norm(&key, weight, eps, pool)?;
         }
-        let query = rows::rotate(&query, head_dim, table, pool)?;
-        let key = rows::rotate(&key, head_dim, table, pool)?;
-        pages.write(index, batch, &values(&key)?, &values(&value)?);
+        pages.write(index, batch, &values(&key)?, &values(&value)?, Some(table), pool)?;
         Ok(query)
     }
 
@@ -209,6 +208,8 @@ impl Layer {
                 kv_heads: config.kv_heads,
                 head_dim,
                 scale: 1.0 / (head_dim as f32).sqrt(),
+                causal: true,
+                softcap: None,
                 window: config.window.filter(|_| index >= config.window_from_layer),
             },
         })

@@ -38,7 +38,7 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// Held by the caller whose job it is; callers from several threads take turns.
     turn: Mutex<()>,
-    /// Buffers that ops borrow for the length of a call, at most one per concurrent caller.
+    /// Buffers that ops borrow for the length of a call, at most one for the call and one per thread.
     scratch: Mutex<Vec<Scratch>>,
 }
 
@@ -162,7 +162,7 @@ impl Pool {
     /// Takes buffers back.
     pub(crate) fn put_scratch(&self, scratch: Scratch) {
         let mut kept = lock(&self.scratch);
-        if kept.len() < self.threads() {
+        if kept.len() <= self.threads() {
             kept.push(scratch);
         }
     }

@@ -11,13 +11,13 @@
 mod activation;
 mod float;
 mod formats;
-mod lanes;
+pub(super) mod lanes;
 mod pack;
 mod product;
 mod quant;
 mod tier;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub(super) mod x86;
 
 pub use product::matmul_many;
 pub use tier::Tier;

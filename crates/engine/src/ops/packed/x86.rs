@@ -16,7 +16,7 @@ unsafe fn load_four(at: *const u8) -> __m128i {
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512;
+pub(in crate::ops) struct Avx512;
 
 // SAFETY of all blocks within: the CPU has the instructions and the pointers are good for what is read, as the trait
 // asks of its callers.
@@ -178,7 +178,7 @@ impl Lanes for Avx512 {
 
 /// AVX2, FMA and F16C; `VNNI` also has AVX-VNNI.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2<const VNNI: bool>;
+pub(in crate::ops) struct Avx2<const VNNI: bool>;
 
 /// Both halves by the same function.
 macro_rules! halves {
