@@ -1,6 +1,6 @@
 //! How fast attention runs by itself, at the shapes of two models: operations per second, bytes of keys and values read.
 //! The bandwidth of plain reading is measured in the same run, so that decoding can be read as a share of it.
-//! `cargo bench --bench attention -p engine -- [f16] [f32] [q8_0] [threads=N]`
+//! `cargo bench --bench attention -p engine -- [f16] [f32] [q8_0] [1.2b] [135m] [at=POSITION] [threads=N]`
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -28,15 +28,20 @@ fn main() {
     let asked: Vec<_> =
         types.into_iter().filter(|(name, _)| arguments.iter().any(|argument| argument == name)).collect();
     for &(type_name, kv_type) in if asked.is_empty() { &types[..1] } else { &asked } {
-        run(type_name, kv_type, &pool);
+        run(type_name, kv_type, &arguments, &pool);
     }
 }
 
-fn run(type_name: &str, kv_type: KvType, pool: &Pool) {
+fn run(type_name: &str, kv_type: KvType, arguments: &[String], pool: &Pool) {
+    let at: Option<usize> = arguments.iter().find_map(|argument| argument.strip_prefix("at=")?.parse().ok());
+    let all = !MODELS.iter().any(|model| arguments.iter().any(|argument| argument == model.0));
     for (name, layers, heads, kv_heads, head_dim) in MODELS {
+        if !all && !arguments.iter().any(|argument| argument == name) {
+            continue;
+        }
         let scale = 1.0 / (head_dim as f32).sqrt();
         let shape = AttentionShape { heads, kv_heads, head_dim, scale, causal: true, window: None, softcap: None };
-        for (sequences, rows, start) in WORK {
+        for (sequences, rows, start) in WORK.into_iter().filter(|work| at.is_none_or(|at| at == work.2)) {
             let bandwidth = bandwidth(pool);
             let seconds = measure(&shape, layers, kv_type, sequences, rows, start, pool);
             // A row at position p sees p + 1 keys; every key costs a product and a weighted sum.

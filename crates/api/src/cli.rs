@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
+use engine::KvType;
+
 use crate::settings::{ByteSize, Layer, Secret, nearest};
 
 /// How to start, for whoever said nothing.
@@ -91,6 +93,12 @@ pub struct Flags {
     #[arg(long, value_name = "BYTES", help_heading = "The machine")]
     pub kv_cache: Option<ByteSize>,
 
+    /// How keys and values are stored: f16, f32 or q8_0 [default: f16]
+    ///
+    /// q8_0 holds nearly twice as many tokens in the same memory, slightly less exactly.
+    #[arg(long, value_name = "TYPE", help_heading = "The machine")]
+    pub cache_type: Option<KvType>,
+
     /// Threads for arithmetic [default: one per core]
     #[arg(long, value_name = "COUNT", help_heading = "The machine")]
     pub threads: Option<usize>,
@@ -142,6 +150,7 @@ impl Flags {
             offline: said(self.offline),
             parallel: self.parallel,
             kv_cache: self.kv_cache,
+            cache_type: self.cache_type,
             threads: self.threads,
             cpu: said(self.cpu),
             verbose: said(self.verbose),
@@ -190,7 +199,8 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --offline --verbose";
+            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 --cpu --offline \
+            --verbose";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -203,6 +213,7 @@ mod tests {
             ctx_size: Some(2),
             parallel: Some(3),
             kv_cache: Some(ByteSize(2 << 30)),
+            cache_type: Some(KvType::Q8_0),
             threads: Some(4),
             cpu: Some(true),
             offline: Some(true),
@@ -228,6 +239,7 @@ mod tests {
         assert!(error("lampstand --api --api-port many").contains("--api-port"));
         assert!(error("lampstand --api --api-port").contains("--api-port"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
+        assert!(error("lampstand --api --cache-type q3").contains("q8_0"));
         assert!(error("lampstand --api stray").contains("stray"));
     }
 

@@ -1,8 +1,12 @@
 //! How the engine is set up: limits, paths, memory. Built by the `api` crate from its settings.
 //! Invariant: every bound that the engine keeps has its number here.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
 
 /// Tokens per block of the key-value cache. CUDA's paged attention wants a multiple of 32; a prefix is shared in whole
 /// blocks.
@@ -47,6 +51,39 @@ pub enum KvType {
     F32,
     /// 8-bit integers with a scale for every 32: nearly half of half precision.
     Q8_0,
+}
+
+impl KvType {
+    /// All, with the names that people give them.
+    pub const NAMES: [(Self, &'static str); 3] = [(Self::F16, "f16"), (Self::F32, "f32"), (Self::Q8_0, "q8_0")];
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(kv_type, _)| kv_type == self).map_or("", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for KvType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Other programs call half precision fp16.
+        let asked = text.trim().to_ascii_lowercase();
+        let asked = if asked == "fp16" { "f16" } else { &asked };
+        let named = Self::NAMES.iter().find(|(_, name)| *name == asked);
+        named.map(|(kv_type, _)| *kv_type).ok_or_else(|| {
+            let names = Self::NAMES.map(|(_, name)| name).join(", ");
+            format!("`{text}` is no type of the key-value cache; there are {names}")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for KvType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
 }
 
 /// How models are fetched from a hub.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{EngineConfig, HubConfig, ModelSource};
+use engine::{EngineConfig, HubConfig, KvType, ModelSource};
 use serde::Deserialize;
 
 pub use values::{ByteSize, Secret, nearest};
@@ -79,6 +79,8 @@ settings! {
         parallel: usize,
         /// Reuse earlier prompts' work.
         prefix_cache: bool,
+        /// How keys and values are stored.
+        cache_type: KvType,
         /// Stay on the CPU.
         cpu: bool,
         /// Never touch the network.
@@ -193,7 +195,7 @@ impl Settings {
     /// What the engine needs to know.
     pub fn engine_config(&self) -> EngineConfig {
         EngineConfig {
-            kv_type: engine::KvType::default(),
+            kv_type: self.cache_type,
             context_tokens: self.ctx_size,
             parallel: self.parallel,
             kv_bytes: self.kv_cache.map(|size| size.0),

@@ -19,7 +19,7 @@ pub(super) const RECORD_HEAD: usize = LANES;
 pub(super) trait Operand: Copy {
     /// 16 floats of row `step`, from column `column` (a multiple of 16) on.
     unsafe fn load<L: Lanes>(self, step: usize, column: usize) -> L::F;
-    /// Asks for the same place of the block that comes next.
+    /// Asks for the same place of a block that comes soon.
     unsafe fn prefetch<L: Lanes>(self, step: usize, column: usize);
 }
 
@@ -111,7 +111,7 @@ pub(super) trait Visitor {
     unsafe fn visit<O: Operand>(self, operand: O);
 }
 
-/// A head's part of a block, and the one that is read next.
+/// A head's part of a block, and one that is read soon.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) at: *const u8,
@@ -179,9 +179,11 @@ unsafe fn accumulate<L: Lanes, O: Operand, const M: usize, const W: usize>(
     while step < end {
         // SAFETY: the caller vouches for the rows of both and for the CPU.
         unsafe {
-            operand.prefetch::<L>(step, column);
             let mut b = [L::zero(); W];
             for w in 0..W {
+                if w % 2 == 0 {
+                    operand.prefetch::<L>(step, column.wrapping_add(w * LANES));
+                }
                 b[w] = operand.load::<L>(step, column.wrapping_add(w * LANES));
             }
             let at = at.wrapping_add(step.wrapping_mul(stride));
@@ -223,10 +225,10 @@ unsafe fn store_rows<L: Lanes, const M: usize, const W: usize>(rows: [[L::F; W];
 /// Which lanes of a tile see which keys: `from..to`, counted from the first key of a chunk.
 pub(super) type Seen = (usize, usize);
 
-/// The part of `seen` within the block that begins at `key`.
+/// The part of `seen` within the `keys` keys from `key` on.
 #[inline(always)]
-fn within(seen: Seen, key: usize) -> Seen {
-    (seen.0.saturating_sub(key).min(KEYS), seen.1.saturating_sub(key).min(KEYS))
+fn within(seen: Seen, key: usize, keys: usize) -> Seen {
+    (seen.0.saturating_sub(key).min(keys), seen.1.saturating_sub(key).min(keys))
 }
 
 /// Scores of all lanes of a tile for one block of keys.
@@ -248,7 +250,7 @@ impl Scores<'_> {
     unsafe fn rows<L: Lanes, O: Operand, const M: usize, const W: usize>(&self, lane: usize, operand: O) {
         let mut seen = (KEYS, 0);
         for m in 0..M {
-            let (from, to) = within(self.seen[lane + m], self.key);
+            let (from, to) = within(self.seen[lane + m], self.key, KEYS);
             if from < to {
                 seen = (from.min(seen.0), to.max(seen.1));
             }
@@ -295,15 +297,16 @@ impl Scores<'_> {
     }
 }
 
-/// Weighted values of all lanes of a tile over one block.
+/// Weighted values of all lanes of a tile over one block, or several that follow each other.
 #[derive(Clone, Copy)]
 pub(super) struct Mix<'a> {
     /// `[lanes, CHUNK]`.
     pub(super) weights: *const f32,
     /// What each lane sees of the chunk.
     pub(super) seen: &'a [Seen],
-    /// The block's first key in the chunk.
+    /// The first key in the chunk, and the number of keys.
     pub(super) key: usize,
+    pub(super) keys: usize,
     /// Columns of the values, whole registers.
     pub(super) columns: usize,
     /// Added to: `[lanes, columns]`, `stride` from lane to lane.
@@ -316,9 +319,9 @@ impl Mix<'_> {
     unsafe fn rows<L: Lanes, O: Operand, const M: usize, const W: usize>(&self, lane: usize, operand: O) {
         // Keys that some see, and among them those that all see.
         let mut seen = [(0, 0); M];
-        let (mut any, mut all) = ((KEYS, 0), (0, KEYS));
+        let (mut any, mut all) = ((self.keys, 0), (0, self.keys));
         for m in 0..M {
-            seen[m] = within(self.seen[lane + m], self.key);
+            seen[m] = within(self.seen[lane + m], self.key, self.keys);
             any = (seen[m].0.min(any.0), seen[m].1.max(any.1));
             all = (seen[m].0.max(all.0), seen[m].1.min(all.1));
         }
@@ -433,42 +436,54 @@ pub(super) unsafe fn widen<L: Lanes, O: Operand>(rows: usize, columns: usize, to
     }
 }
 
-/// Makes the scores of one lane into weights. Returns their maximum and the sum of the weights.
+/// Makes the scores of one lane into weights. Returns their maximum and the sum of the weights. What the lane does not
+/// see gets a weight of almost nothing, whatever its score, and nobody reads it.
 #[inline(always)]
 pub(super) fn soften<const FUSED: bool>(row: &mut [f32; CHUNK], (from, to): Seen, softcap: Option<f32>) -> (f32, f32) {
-    let (first, last) = (from / LANES, to.div_ceil(LANES));
-    let row = &mut row[first * LANES..last * LANES];
+    let (first, last) = (from / KEYS * KEYS, to.next_multiple_of(KEYS));
+    let row = &mut row[first..last];
     if let Some(cap) = softcap {
         for score in row.iter_mut() {
             // The hyperbolic tangent, by the exponential function.
             *score = cap * (1.0 - 2.0 / (exp::<FUSED>(*score / cap * 2.0) + 1.0));
         }
     }
-    let (before, behind) = (from - first * LANES, to - first * LANES);
-    row[..before].fill(f32::NEG_INFINITY);
-    row[behind..].fill(f32::NEG_INFINITY);
+    row[..from - first].fill(f32::NEG_INFINITY);
+    row[to - first..].fill(f32::NEG_INFINITY);
     // NaN never becomes the maximum; it stays in the sum and is found in the logits.
-    let mut maxima = [f32::NEG_INFINITY; LANES];
-    for scores in row.as_chunks::<LANES>().0 {
-        for i in 0..LANES {
-            maxima[i] = if scores[i] > maxima[i] { scores[i] } else { maxima[i] };
+    let mut maxima = [f32::NEG_INFINITY; KEYS];
+    for scores in row.as_chunks::<KEYS>().0 {
+        for i in 0..KEYS {
+            maxima[i] = larger(scores[i], maxima[i]);
         }
     }
-    let maximum = maxima.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-    for scores in row.as_chunks_mut::<LANES>().0 {
-        for i in 0..LANES {
+    let maximum = halve(maxima, larger);
+    let mut sums = [0f32; KEYS];
+    for scores in row.as_chunks_mut::<KEYS>().0 {
+        for i in 0..KEYS {
             scores[i] = exp::<FUSED>(scores[i] - maximum);
+            sums[i] += scores[i];
         }
     }
-    row[..before].fill(0.0);
-    row[behind..].fill(0.0);
-    let mut sums = [0f32; LANES];
-    for weights in row.as_chunks::<LANES>().0 {
-        for i in 0..LANES {
-            sums[i] += weights[i];
+    (maximum, halve(sums, |a, b| a + b))
+}
+
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Folds lanes into one, half of them onto the other half at a time.
+#[inline(always)]
+fn halve(mut lanes: [f32; KEYS], fold: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut half = KEYS / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = fold(lanes[i], lanes[i + half]);
         }
+        half /= 2;
     }
-    (maximum, sums.iter().sum())
+    lanes[0]
 }
 
 /// Merges the record of a later chunk into the record of all earlier ones. A sum of zero is a record of no keys.

@@ -15,8 +15,14 @@ use crate::ops::packed::lanes::LANES;
 use crate::ops::rows::{RotaryTable, rotate_row};
 use crate::ops::shared::Shared;
 
+/// How many blocks before it is read a block is asked for.
+const BLOCKS_AHEAD: usize = 2;
+
 /// Rows times heads of a piece, at most.
-pub(super) const LANES_MAX: usize = 64;
+pub(super) const LANES_MAX: usize = 128;
+
+/// Floats of the blocks of values that are widened together: long sums without leaving the nearest cache.
+const BLOCK_FLOATS: usize = 4096;
 
 /// Everything that the pieces of one call share.
 pub(super) struct Job<'a> {
@@ -87,7 +93,7 @@ struct Buffers {
     queries: *mut f32,
     /// `[lanes, CHUNK]`.
     scores: *mut f32,
-    /// A block of keys or values in single precision.
+    /// A block of keys, or some of values, in single precision.
     block: *mut f32,
     /// The rows' records of one chunk, and of all chunks so far.
     chunk: *mut f32,
@@ -101,7 +107,7 @@ impl Buffers {
     fn lens(head_dim: usize) -> [usize; 6] {
         let row = head_dim.next_multiple_of(LANES);
         let records = LANES_MAX * record_len(head_dim);
-        [LANES_MAX * row, LANES_MAX * CHUNK, KEYS * row, records, records, LANES_MAX * row]
+        [LANES_MAX * row, LANES_MAX * CHUNK, BLOCK_FLOATS.max(KEYS * row), records, records, LANES_MAX * row]
     }
 
     /// Cuts `memory`, which has [`scratch_len`] floats.
@@ -277,13 +283,13 @@ impl<K: Kernels> Run<'_, K> {
                 (first, last) = (first.min(from), last.max(to));
             }
         }
-        let blocks = first / KEYS..last.div_ceil(KEYS);
+        let blocks = (base + first) / KEYS..(base + last).div_ceil(KEYS);
         let record = record_len(self.job.shape.head_dim);
         // SAFETY: the records have room for all lanes, which are aligned as the kernels ask, and each block of the
         // chunk that a row sees is there.
         unsafe {
             for block in blocks.clone() {
-                self.scores(chunk, block, &blocks);
+                self.scores(block, &blocks, base);
             }
             for lane in 0..tile.lanes() {
                 let to = std::slice::from_raw_parts_mut(records.wrapping_add(lane * record), record);
@@ -293,19 +299,20 @@ impl<K: Kernels> Run<'_, K> {
                     (to[0], to[1]) = K::soften(row, self.seen[lane], self.job.shape.softcap);
                 }
             }
-            for block in blocks.clone() {
-                self.mix(chunk, block, &blocks, records.wrapping_add(RECORD_HEAD), record);
+            let mut block = blocks.start;
+            while block < blocks.end {
+                block = self.mix(block, &blocks, base, records.wrapping_add(RECORD_HEAD), record);
             }
         }
     }
 
-    unsafe fn scores(&self, chunk: usize, block: usize, blocks: &Range<usize>) {
+    unsafe fn scores(&self, block: usize, blocks: &Range<usize>, base: usize) {
         let AttentionShape { head_dim, .. } = *self.job.shape;
         let scores = Scores {
             queries: self.buffers.queries,
             head_dim,
             seen: &self.seen[..self.tile.lanes()],
-            key: block * KEYS,
+            key: block * KEYS - base,
             scores: self.buffers.scores,
         };
         let on_floats = Floats { at: self.buffers.block, stride: KEYS };
@@ -313,7 +320,7 @@ impl<K: Kernels> Run<'_, K> {
         unsafe {
             match (self.job.source, &self.span.keys) {
                 (KeyValues::Paged(cache), Keys::Blocks { blocks: table, .. }) => {
-                    let part = self.part(cache, table, chunk * (CHUNK / KEYS) + block, block + 1 == blocks.end, true);
+                    let part = self.part(cache, table, block, blocks, true);
                     if self.widens(cache) {
                         let kernels = PhantomData::<K>;
                         part.keys(WidenTo { rows: head_dim, columns: KEYS, to: self.buffers.block, kernels });
@@ -323,7 +330,7 @@ impl<K: Kernels> Run<'_, K> {
                     }
                 }
                 (KeyValues::Rows { keys, .. }, Keys::Rows { first, count }) => {
-                    let key = chunk * CHUNK + block * KEYS;
+                    let key = block * KEYS;
                     for (j, key) in (key..*count.min(&(key + KEYS))).enumerate() {
                         let at = ((first + key) * self.job.shape.kv_heads + self.tile.kv_head) * head_dim;
                         for (d, value) in keys[at..at + head_dim].iter().enumerate() {
@@ -337,43 +344,49 @@ impl<K: Kernels> Run<'_, K> {
         }
     }
 
-    unsafe fn mix(&self, chunk: usize, block: usize, blocks: &Range<usize>, output: *mut f32, stride: usize) {
+    /// Adds the weighted values of some blocks, the first of them `block`. Returns the block behind them.
+    unsafe fn mix(&self, block: usize, blocks: &Range<usize>, base: usize, output: *mut f32, stride: usize) -> usize {
         let head_dim = self.job.shape.head_dim;
         let columns = head_dim.next_multiple_of(LANES);
-        let mix = Mix {
+        let mut mix = Mix {
             weights: self.buffers.scores,
             seen: &self.seen[..self.tile.lanes()],
-            key: block * KEYS,
+            key: block * KEYS - base,
+            keys: KEYS,
             columns,
             output,
             stride,
         };
         let on_floats = Floats { at: self.buffers.block, stride: columns };
-        // SAFETY: the block is there, and the buffer has room for it.
+        let together = block..blocks.end.min(block + (BLOCK_FLOATS / (KEYS * columns)).max(1));
+        // SAFETY: the blocks are there, and the buffer has room for them.
         unsafe {
             match (self.job.source, &self.span.keys) {
                 (KeyValues::Paged(cache), Keys::Blocks { blocks: table, .. }) => {
-                    let part = self.part(cache, table, chunk * (CHUNK / KEYS) + block, block + 1 == blocks.end, false);
-                    if self.widens(cache) {
-                        let kernels = PhantomData::<K>;
-                        part.values(WidenTo { rows: KEYS, columns, to: self.buffers.block, kernels });
-                        K::mix(&mix, on_floats);
-                    } else {
-                        part.values(MixOn::<K>(&mix, PhantomData));
+                    if !self.widens(cache) {
+                        self.part(cache, table, block, blocks, false).values(MixOn::<K>(&mix, PhantomData));
+                        return block + 1;
+                    }
+                    for (index, block) in together.clone().enumerate() {
+                        let to = self.buffers.block.wrapping_add(index * KEYS * columns);
+                        let widen = WidenTo::<K> { rows: KEYS, columns, to, kernels: PhantomData };
+                        self.part(cache, table, block, blocks, false).values(widen);
                     }
                 }
                 (KeyValues::Rows { values, .. }, Keys::Rows { first, count }) => {
-                    let key = chunk * CHUNK + block * KEYS;
-                    for (j, key) in (key..*count.min(&(key + KEYS))).enumerate() {
+                    let key = block * KEYS;
+                    for (j, key) in (key..*count.min(&(together.end * KEYS))).enumerate() {
                         let at = ((first + key) * self.job.shape.kv_heads + self.tile.kv_head) * head_dim;
                         let to = self.buffers.block.wrapping_add(j * columns);
                         to.copy_from_nonoverlapping(values[at..at + head_dim].as_ptr(), head_dim);
                     }
-                    K::mix(&mix, on_floats);
                 }
-                _ => {}
+                _ => return blocks.end,
             }
+            mix.keys = together.len() * KEYS;
+            K::mix(&mix, on_floats);
         }
+        together.end
     }
 
     /// Whether a block is widened once for all lanes, instead of by each group of rows computed together.
@@ -382,22 +395,23 @@ impl<K: Kernels> Run<'_, K> {
         cache.layout.kv_type != KvType::F32 && lanes > K::rows_together(lanes)
     }
 
-    /// The tile's part of a block; after the chunk's keys its values are read, and then the next chunk's keys.
-    fn part(&self, cache: &PagedCache<'_>, table: &[u32], block: usize, last: bool, keys: bool) -> Part {
+    /// The tile's part of a block, and of the one that is read some blocks later: after the chunk's keys its values are
+    /// read, and then the next chunk's keys.
+    fn part(&self, cache: &PagedCache<'_>, table: &[u32], block: usize, blocks: &Range<usize>, keys: bool) -> Part {
         let head = self.tile.kv_head;
         let place = |block: usize, keys: bool| match table.get(block) {
             Some(&id) if keys => cache.keys(id, head),
             Some(&id) => cache.values(id, head),
-            None => cache.keys(table[0], head),
+            None => std::ptr::null(),
         };
-        let next = match (last, keys) {
-            (false, _) => place(block + 1, keys),
-            (true, true) => place(block / (CHUNK / KEYS) * (CHUNK / KEYS), false),
-            (true, false) => place(block + 1, true),
+        let later = match (block + BLOCKS_AHEAD).checked_sub(blocks.end) {
+            None => place(block + BLOCKS_AHEAD, keys),
+            Some(more) if keys => place(blocks.start + more, false),
+            Some(more) => place(blocks.end + more, true),
         };
         Part {
             at: place(block, keys),
-            next,
+            next: later,
             kv_type: cache.layout.kv_type,
             scale_bytes: cache.layout.scale_bytes(),
             stride: cache.layout.row_stride(),
