@@ -152,6 +152,21 @@ pub fn attend_into(
     output: &mut [f32],
     pool: &Pool,
 ) -> Result<()> {
+    attend_on(Tier::detect(), query, source, shape, extras, spans, output, pool)
+}
+
+/// The same with the instructions of `tier`, which the CPU has.
+#[allow(clippy::too_many_arguments)]
+fn attend_on(
+    tier: Tier,
+    query: &[f32],
+    source: &KeyValues<'_>,
+    shape: &AttentionShape,
+    extras: &AttentionExtras<'_>,
+    spans: &[QuerySpan<'_>],
+    output: &mut [f32],
+    pool: &Pool,
+) -> Result<()> {
     check(query, source, shape, extras, spans, output)?;
     let mut tiles = tiles(shape, spans);
     let (pieces, records) = cut(&mut tiles, shape, pool.threads());
@@ -166,7 +181,7 @@ pub fn attend_into(
         output: Shared::new(output),
         records: scratch.floats.reserve(records)?,
     };
-    let result = match Tier::detect() {
+    let result = match tier {
         #[cfg(target_arch = "x86_64")]
         Tier::Avx512 => run::<tiers::Avx512Kernels>(&job, &tiles, &pieces, pool),
         #[cfg(target_arch = "x86_64")]

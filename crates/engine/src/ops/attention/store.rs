@@ -84,7 +84,7 @@ pub fn store(
             store_part(layout, value_part, false, *item, &values[rows.clone()][offset..], width);
         }
     };
-    let chunk = if keys.len() <= ALONE_MAX { items.len() } else { 1 };
+    let chunk = if keys.len() <= ALONE_MAX { items.len() } else { items.len().div_ceil(pool.threads() * 2) };
     pool.run_chunks(items.len(), chunk, &|range| {
         let mut buffer = Vec::new();
         items[range].iter().for_each(|item| one(item, &mut buffer));
@@ -136,8 +136,9 @@ fn store_part(layout: &PageLayout, part: &mut [u8], transposed: bool, item: Item
     }
 }
 
-/// Puts numbers where they belong, those that go side by side together.
-fn place<T>(
+/// Converts numbers and puts them where they belong: those of a key a row of the block apart, those of a value side by
+/// side.
+fn place<T: Copy + Default>(
     part: &mut [T],
     layout: &PageLayout,
     transposed: bool,
@@ -147,19 +148,19 @@ fn place<T>(
     convert: impl Fn(&[f32], &mut [T]),
 ) {
     let head_dim = layout.head_dim;
-    if transposed {
-        let mut column = [0f32; KEYS];
-        for d in 0..head_dim {
-            for (row, value) in column[..item.rows].iter_mut().enumerate() {
-                *value = rows[row * width + d];
-            }
-            let at = d * KEYS + item.slot;
-            convert(&column[..item.rows], &mut part[at..at + item.rows]);
+    for row in 0..item.rows {
+        let (slot, numbers) = (item.slot + row, &rows[row * width..row * width + head_dim]);
+        if !transposed {
+            let at = slot * layout.row_stride();
+            convert(numbers, &mut part[at..at + head_dim]);
+            continue;
         }
-    } else {
-        for row in 0..item.rows {
-            let at = (item.slot + row) * layout.row_stride();
-            convert(&rows[row * width..row * width + head_dim], &mut part[at..at + head_dim]);
+        for (numbers, part) in numbers.chunks(GROUP).zip(part.chunks_mut(GROUP * KEYS)) {
+            let mut converted = [T::default(); GROUP];
+            convert(numbers, &mut converted[..numbers.len()]);
+            for (number, row) in converted[..numbers.len()].iter().zip(part.chunks_exact_mut(KEYS)) {
+                row[slot] = *number;
+            }
         }
     }
 }

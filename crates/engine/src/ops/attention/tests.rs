@@ -11,6 +11,7 @@ struct World {
     shape: AttentionShape,
     kv_type: KvType,
     sinks: Option<Vec<f32>>,
+    tier: Tier,
     pages: Memory,
     // Row after row, `[positions, kv_heads * head_dim]`, for the formula.
     keys: Vec<f32>,
@@ -47,7 +48,7 @@ impl World {
         let span = StoreSpan { first_row: 0, rows: positions, start: 0, blocks: &blocks };
         let pool = Pool::new(2).unwrap();
         store(pages.bytes_mut(), &layout, 1, &[span], &keys, &values, None, &pool).unwrap();
-        Self { shape, kv_type, sinks: None, pages, keys, values, blocks, positions }
+        Self { shape, kv_type, sinks: None, tier: Tier::detect(), pages, keys, values, blocks, positions }
     }
 
     fn attend(&self, query: &[f32], start: usize, threads: usize) -> Vec<f32> {
@@ -74,7 +75,7 @@ impl World {
         let span = QuerySpan { first_row: 0, rows, start, keys };
         let extras = AttentionExtras { rotation: None, sinks: self.sinks.as_deref() };
         let mut output = vec![0.0; query.len()];
-        attend_into(query, source, &self.shape, &extras, &[span], &mut output, &pool).unwrap();
+        attend_on(self.tier, query, source, &self.shape, &extras, &[span], &mut output, &pool).unwrap();
         output
     }
 
@@ -171,13 +172,39 @@ fn agrees_with_the_formula() {
 }
 
 #[test]
+fn every_tier_agrees_with_the_formula() {
+    let mut checked = 0;
+    for tier in Tier::ALL.into_iter().filter(|tier| tier.supported()) {
+        for (shape, kv_type) in
+            shapes().into_iter().flat_map(|shape| KvType::NAMES.map(|(kv_type, _)| (shape, kv_type)))
+        {
+            let mut world = World::new(shape, kv_type, 310, 7);
+            world.tier = tier;
+            let bound = bound(kv_type);
+            let error = world.error(280, 30);
+            assert!(error < bound, "{shape:?} in {kv_type:?} on {tier:?}: {error} off");
+        }
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+/// Numbers below 1 are rounded by up to 2^-12 or 1/254 of the largest; scores add up some tens of those.
+fn bound(kv_type: KvType) -> f64 {
+    match kv_type {
+        KvType::F32 => 3e-5,
+        KvType::F16 => 2e-3,
+        KvType::Q8_0 => 2.5e-2,
+    }
+}
+
+#[test]
 fn halves_and_integers_are_as_close_as_they_can_be() {
     for shape in shapes() {
         for (start, rows) in [(0, 40), (300, 1), (505, 9)] {
-            // Numbers below 1 are rounded by up to 2^-12 and 1/254 of the largest; scores add up some tens of those.
-            for (kv_type, bound) in [(KvType::F16, 2e-3), (KvType::Q8_0, 2.5e-2)] {
+            for kv_type in [KvType::F16, KvType::Q8_0] {
                 let error = World::new(shape, kv_type, start + rows, 7).error(start, rows);
-                assert!(error < bound, "{shape:?} in {kv_type:?}, {rows} from {start}: {error} off");
+                assert!(error < bound(kv_type), "{shape:?} in {kv_type:?}, {rows} from {start}: {error} off");
             }
         }
     }
