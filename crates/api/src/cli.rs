@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use engine::CpuTier;
+use engine::{CpuTier, KvType};
 
 use crate::settings::{ByteSize, Layer, Secret, SpeculationMode, nearest};
 
@@ -107,6 +107,12 @@ pub struct Flags {
     #[arg(long, value_name = "MODEL", help_heading = "The machine")]
     pub draft_model: Option<String>,
 
+    /// How keys and values are stored: f16, f32 or q8_0 [default: f16]
+    ///
+    /// q8_0 holds nearly twice as many tokens in the same memory, slightly less exactly.
+    #[arg(long, value_name = "TYPE", help_heading = "The machine")]
+    pub cache_type: Option<KvType>,
+
     /// Threads for arithmetic [default: one per core]
     #[arg(long, value_name = "COUNT", help_heading = "The machine")]
     pub threads: Option<usize>,
@@ -168,6 +174,7 @@ impl Flags {
             speculation: self.speculation,
             draft_tokens_max: self.draft_tokens_max,
             draft_model: self.draft_model,
+            cache_type: self.cache_type,
             threads: self.threads,
             cpu: said(self.cpu),
             cpu_tier: self.cpu_tier,
@@ -217,8 +224,8 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --cpu-tier avx2 --offline \
-            --verbose --speculation none --draft-tokens-max 5 --draft-model s";
+            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 --cpu \
+            --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -234,6 +241,7 @@ mod tests {
             speculation: Some(SpeculationMode::None),
             draft_tokens_max: Some(5),
             draft_model: Some("s".into()),
+            cache_type: Some(KvType::Q8_0),
             threads: Some(4),
             cpu: Some(true),
             cpu_tier: Some(CpuTier::Avx2),
@@ -262,6 +270,7 @@ mod tests {
         assert!(error("lampstand --api --speculation maybe").contains("--speculation"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
         assert!(error("lampstand --api --cpu-tier mmx").contains("avx512"));
+        assert!(error("lampstand --api --cache-type q3").contains("q8_0"));
         assert!(error("lampstand --api stray").contains("stray"));
     }
 

@@ -62,15 +62,40 @@ pub enum KvType {
     F16,
     /// Single precision.
     F32,
+    /// 8-bit integers with a scale for every 32: nearly half of half precision.
+    Q8_0,
 }
 
 impl KvType {
-    /// Bytes per number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
+    /// All, with the names that people give them.
+    pub const NAMES: [(Self, &'static str); 3] = [(Self::F16, "f16"), (Self::F32, "f32"), (Self::Q8_0, "q8_0")];
+}
+
+impl fmt::Display for KvType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(kv_type, _)| kv_type == self).map_or("", |(_, name)| name);
+        f.write_str(name)
+    }
+}
+
+impl FromStr for KvType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // Other programs call half precision fp16.
+        let asked = text.trim().to_ascii_lowercase();
+        let asked = if asked == "fp16" { "f16" } else { &asked };
+        let named = Self::NAMES.iter().find(|(_, name)| *name == asked);
+        named.map(|(kv_type, _)| *kv_type).ok_or_else(|| {
+            let names = Self::NAMES.map(|(_, name)| name).join(", ");
+            format!("`{text}` is no type of the key-value cache; there are {names}")
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for KvType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

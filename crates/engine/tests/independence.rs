@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use engine::progress::Silent;
-use engine::{Engine, EngineConfig, Event, GenerateRequest, Generation, ModelSource, Prompt, Sampling, Usage};
+use engine::{Engine, EngineConfig, Event, GenerateRequest, Generation, KvType, ModelSource, Prompt, Sampling, Usage};
 
 use crate::temp_folder::TempFolder;
 use crate::toy::Toy;
@@ -66,13 +66,14 @@ fn tokens(answers: &[Answer]) -> Vec<&Vec<(u32, u32)>> {
     answers.iter().map(|(tokens, _)| tokens).collect()
 }
 
-fn check(path: &std::path::Path) {
-    let plain = EngineConfig { prefix_cache: false, threads: Some(1), ..EngineConfig::default() };
+fn check(path: &std::path::Path, kv_type: KvType) {
+    let default = EngineConfig { kv_type, ..EngineConfig::default() };
+    let plain = EngineConfig { prefix_cache: false, threads: Some(1), ..default.clone() };
     let alone = one_by_one(&engine(path, EngineConfig { parallel: 1, step_tokens_max: 512, ..plain.clone() }));
     assert!(alone.iter().all(|(tokens, usage)| tokens.len() == 20 && usage.cached_tokens == 0));
     // Other cuts, other threads, the cache on: first filled by the crowd, then met again one by one.
     for (step_tokens_max, threads) in [(512, 2), (37, 3)] {
-        let config = EngineConfig { parallel: 32, step_tokens_max, threads: Some(threads), ..EngineConfig::default() };
+        let config = EngineConfig { parallel: 32, step_tokens_max, threads: Some(threads), ..default.clone() };
         let engine = engine(path, config);
         assert_eq!(tokens(&crowd(&engine)), tokens(&alone), "in a crowd, steps of {step_tokens_max}");
         let again = one_by_one(&engine);
@@ -80,14 +81,14 @@ fn check(path: &std::path::Path) {
         assert_eq!(tokens(&again), tokens(&alone), "from the cache, steps of {step_tokens_max}");
     }
     // So little memory that sequences are put back again and again.
-    let short = EngineConfig { parallel: 32, kv_bytes: Some(block_bytes(path) * 24), ..EngineConfig::default() };
+    let short = EngineConfig { parallel: 32, kv_bytes: Some(block_bytes(path, kv_type) * 24), ..default };
     let engine = engine(path, EngineConfig { step_tokens_max: 64, ..short });
     assert_eq!(tokens(&crowd(&engine)), tokens(&alone), "short of blocks");
     assert!(engine.stats().preempted > 0 || engine.stats().blocks_total > 24);
 }
 
-fn block_bytes(path: &std::path::Path) -> u64 {
-    let engine = engine(path, EngineConfig { parallel: 1, ..EngineConfig::default() });
+fn block_bytes(path: &std::path::Path, kv_type: KvType) -> u64 {
+    let engine = engine(path, EngineConfig { parallel: 1, kv_type, ..EngineConfig::default() });
     engine.models()[0].kv_bytes / engine.stats().blocks_total
 }
 
@@ -95,7 +96,7 @@ fn block_bytes(path: &std::path::Path) -> u64 {
 fn float_weights() {
     let folder = TempFolder::new("independence-f32");
     Toy::named("llama").write_folder(folder.path(), FolderType::F32);
-    check(folder.path());
+    check(folder.path(), KvType::F16);
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn q8_0_weights() {
     let folder = TempFolder::new("independence-q8");
     let path = folder.path().join("toy.gguf");
     Toy::named("qwen3").gguf(Mix::Q8Zero, &crate::quantize::quantized).write(&path);
-    check(&path);
+    check(&path, KvType::F16);
 }
 
 #[test]
@@ -111,5 +112,16 @@ fn q4_k_m_weights() {
     let folder = TempFolder::new("independence-q4");
     let path = folder.path().join("toy.gguf");
     Toy::named("llama").gguf(Mix::Q4KM, &crate::quantize::quantized).write(&path);
-    check(&path);
+    check(&path, KvType::F16);
+}
+
+#[test]
+fn a_cache_of_8_bit_integers() {
+    let folder = TempFolder::new("independence-cache");
+    let path = folder.path().join("toy.gguf");
+    Toy::named("qwen3").gguf(Mix::Q4KM, &crate::quantize::quantized).write(&path);
+    check(&path, KvType::Q8_0);
+    // A head of 16 numbers takes as many bytes and one scale.
+    let (halves, integers) = (block_bytes(&path, KvType::F16), block_bytes(&path, KvType::Q8_0));
+    assert!(integers < halves && block_bytes(&path, KvType::F32) == 2 * halves, "{integers} of {halves} bytes");
 }

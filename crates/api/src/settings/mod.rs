@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{CpuTier, EngineConfig, HubConfig, ModelSource, Speculation};
+use engine::{CpuTier, EngineConfig, HubConfig, KvType, ModelSource, Speculation};
 use serde::Deserialize;
 
 pub use values::{ByteSize, Secret, SpeculationMode, nearest};
@@ -83,6 +83,8 @@ settings! {
         speculation: SpeculationMode,
         /// Tokens guessed at most per sequence and step.
         draft_tokens_max: usize,
+        /// How keys and values are stored.
+        cache_type: KvType,
         /// Stay on the CPU.
         cpu: bool,
         /// Which of the CPU's instructions the kernels use.
@@ -202,7 +204,7 @@ impl Settings {
     /// What the engine needs to know.
     pub fn engine_config(&self) -> EngineConfig {
         EngineConfig {
-            kv_type: engine::KvType::default(),
+            kv_type: self.cache_type,
             context_tokens: self.ctx_size,
             parallel: self.parallel,
             kv_bytes: self.kv_cache.map(|size| size.0),
@@ -275,7 +277,11 @@ impl Layer {
                 return Err(format!("{origin}: line {line}: there is no setting `{key}`; the nearest is `{nearest}`"));
             }
         }
-        serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))
+        // A value that is refused only once it was read has lost its place: the path still knows the key.
+        serde_path_to_error::deserialize(serde_yaml_ng::Deserializer::from_str(text)).map_err(|error| {
+            let (key, message) = (error.path().to_string(), error.inner().to_string());
+            if message.contains(&key) { format!("{origin}: {message}") } else { format!("{origin}: {key}: {message}") }
+        })
     }
 
     /// The variables that are honoured, by the names that other tools use. An empty variable counts as absent.

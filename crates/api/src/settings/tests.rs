@@ -87,6 +87,16 @@ fn the_instruction_tier_is_one_of_those_there_are() {
 }
 
 #[test]
+fn the_cache_type_is_one_of_those_there_are() {
+    let kv_type = |yaml: &str| resolve(Layer::default(), yaml, &[]).map(|s| s.engine_config().kv_type);
+    assert_eq!(kv_type(""), Ok(KvType::F16));
+    assert_eq!(kv_type("cache_type: q8_0"), Ok(KvType::Q8_0));
+    assert_eq!(kv_type("cache_type: fp16"), Ok(KvType::F16));
+    let error = kv_type("\ncache_type: q3").unwrap_err();
+    assert!(error.contains("cache_type") && error.contains("line 2") && error.contains("q8_0"), "{error}");
+}
+
+#[test]
 fn the_address_follows_listen_and_listen_host() {
     let address = |yaml: &str| resolve(Layer::default(), yaml, &[]).unwrap().address();
     assert_eq!(address("").unwrap().to_string(), "127.0.0.1:5000");

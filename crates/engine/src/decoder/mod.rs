@@ -15,7 +15,7 @@ use candle_core::Tensor;
 use crate::batch::{Batch, Logits};
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
-use crate::ops::attention::{self, AttentionShape, QuerySpan};
+use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, Gated, Normed, NormedSum, RotaryTable};
@@ -111,7 +111,7 @@ impl Decoder {
                 first_row: span.rows.start,
                 rows: span.rows.len(),
                 start: span.start,
-                blocks: &span.blocks,
+                keys: Keys::Blocks { blocks: &span.blocks, count: span.start + span.rows.len() },
             })
             .collect();
         let table = self.rotary.table(&batch.positions);
@@ -120,7 +120,9 @@ impl Decoder {
         let mut delta: Option<Lent<'_>> = None;
         for (index, layer) in self.layers.iter().enumerate() {
             let query = self.write_keys(index, layer, &mut x, delta.take(), &table, batch, pages)?;
-            let mixed = attention::attend(&query, &pages.layer(index), &layer.shape, &spans, pool)?;
+            let cache = KeyValues::Paged(pages.layer(index)?);
+            let extras = AttentionExtras { rotation: Some(&table), sinks: None };
+            let mixed = attention::attend(&query, &cache, &layer.shape, &extras, &spans, pool)?;
             let attended = layer.attention_output.forward(&mixed, pool)?;
             drop((query, mixed));
             let [gate, up] =
@@ -170,7 +172,7 @@ impl Decoder {
         })
     }
 
-    /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned.
+    /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned, not yet rotated.
     #[allow(clippy::too_many_arguments)]
     fn write_keys<'a>(
         &'a self,
@@ -184,7 +186,6 @@ impl Decoder {
     ) -> Result<Lent<'a>> {
         let pool = &*self.pool;
         let eps = self.config.norm_eps;
-        let head_dim = self.config.head_dim;
         let [mut query, mut key, value] =
             self.forward_normed([&layer.query, &layer.key, &layer.value], &layer.attention_norm, x, delta)?;
         if let Some(weight) = &layer.query_norm {
@@ -193,9 +194,7 @@ impl Decoder {
         if let Some(weight) = &layer.key_norm {
             key = rows::rms_norm(&key, weight, eps, pool)?;
         }
-        let query = rows::rotate(&query, head_dim, table, pool)?;
-        let key = rows::rotate(&key, head_dim, table, pool)?;
-        pages.write(index, batch, &values(&key)?, &values(&value)?);
+        pages.write(index, batch, &values(&key)?, &values(&value)?, Some(table), pool)?;
         Ok(query)
     }
 
@@ -244,6 +243,8 @@ impl Layer {
                 kv_heads: config.kv_heads,
                 head_dim,
                 scale: 1.0 / (head_dim as f32).sqrt(),
+                causal: true,
+                softcap: None,
                 window: config.window.filter(|_| index >= config.window_from_layer),
             },
         })

@@ -9,7 +9,7 @@ pub mod ggml;
 pub mod packed;
 pub mod pool;
 pub mod rows;
-mod scratch;
+pub(crate) mod scratch;
 mod shared;
 pub mod tensor;
 mod tier;

@@ -46,7 +46,7 @@ pub struct Pool {
     tier: Tier,
     /// Held by the caller whose job it is; callers from several threads take turns.
     turn: Mutex<()>,
-    /// Buffers that ops borrow for the length of a call, at most one per concurrent caller.
+    /// Buffers that ops borrow for the length of a call, at most one for the call and one per thread.
     scratch: Mutex<Vec<Scratch>>,
     /// Memory of tensors that are gone, for the next ones.
     values: Mutex<Vec<Vec<f32>>>,
@@ -221,7 +221,7 @@ impl Pool {
     /// Takes buffers back.
     pub(crate) fn put_scratch(&self, scratch: Scratch) {
         let mut kept = lock(&self.scratch);
-        if kept.len() < self.threads() {
+        if kept.len() <= self.threads() {
             kept.push(scratch);
         }
     }

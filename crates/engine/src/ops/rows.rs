@@ -93,7 +93,9 @@ fn add_to_each_body<const FUSED: bool>(rows: &mut [f32], bias: &[f32]) {
 
 tiers! { fn rms_norm_rows(input: &[f32], weight: &[f32], eps: f32, output: &mut [f32]) = rms_norm_body; }
 tiers! { fn silu_multiply_row(gate: &[f32], up: &[f32], output: &mut [f32]) = silu_multiply_body; }
-tiers! { fn rotate_row(input: &[f32], head_dim: usize, cos: &[f32], sin: &[f32], output: &mut [f32]) = rotate_body; }
+// Rotates the heads of a row by its position, pairs half a head apart (Su et al. 2021, in GPT-NeoX's order).
+// Dimensions beyond the table's stay as they are.
+tiers! { pub(super) fn rotate_row(input: &[f32], head_dim: usize, cos: &[f32], sin: &[f32], output: &mut [f32]) = rotate_body; }
 tiers! {
     fn add_norm_row(
         x: &[f32],
@@ -270,16 +272,10 @@ pub struct RotaryTable {
     pub half: usize,
 }
 
-/// Rotates the heads of every row by its position, pairs half a head apart (Su et al. 2021, in GPT-NeoX's order).
-/// Dimensions beyond the table's stay as they are.
-pub fn rotate<'a>(input: &Tensor, head_dim: usize, table: &RotaryTable, pool: &'a Pool) -> Result<Lent<'a>> {
-    let (rows, columns) = columns_of(input)?;
-    let x = values(input)?;
-    for_rows(rows, columns, pool, |range, y| {
-        for (row, y) in range.zip(y.chunks_exact_mut(columns)) {
-            let angles = row * table.half..(row + 1) * table.half;
-            let x = &x[row * columns..(row + 1) * columns];
-            rotate_row(pool.tier(), x, head_dim, &table.cos[angles.clone()], &table.sin[angles], y);
-        }
-    })
+impl RotaryTable {
+    /// Whether it has angles for so many rows, and no more than a head can use.
+    pub(super) fn fits(&self, rows: usize, head_dim: usize) -> bool {
+        let len = rows.saturating_mul(self.half);
+        2 * self.half <= head_dim && self.cos.len() >= len && self.sin.len() >= len
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: the integer operations give the same numbers in every implementation.
 
 /// Lanes of a register of the widest kind, and output rows of a tile.
-pub(super) const LANES: usize = 16;
+pub(in crate::ops) const LANES: usize = 16;
 
 /// A register's worth of floats in memory.
 #[repr(C, align(64))]
@@ -14,7 +14,7 @@ struct Register([f32; LANES]);
 /// All functions are unsafe for the same two reasons: the CPU must have the instructions of the implementation, and
 /// pointers must be good for as many bytes as the function says, and aligned to that number where it is 16 to 64 (as
 /// everything in a tile is, see `formats.rs`), but for `load_some` and `store_some`.
-pub(super) trait Lanes: Copy + 'static {
+pub(in crate::ops) trait Lanes: Copy + 'static {
     /// 16 floats.
     type F: Copy;
     /// 16 integers of 32 bits.
@@ -125,7 +125,7 @@ pub(super) trait Lanes: Copy + 'static {
 
 /// Plain Rust, for any CPU. What is long is not inlined, for the sake of compile times.
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(in crate::ops) struct Portable;
 
 // SAFETY of all blocks within: the pointers are good for what the trait says, which is what is read.
 impl Lanes for Portable {

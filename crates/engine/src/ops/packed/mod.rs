@@ -13,9 +13,9 @@ mod activation;
 mod amx;
 mod float;
 mod formats;
-mod lanes;
+pub(super) mod lanes;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+pub(super) mod neon;
 mod pack;
 mod pieces;
 mod product;
@@ -23,7 +23,7 @@ mod quant;
 mod tier;
 mod unpacked;
 #[cfg(target_arch = "x86_64")]
-mod x86;
+pub(super) mod x86;
 
 pub use super::tier::Tier;
 pub use product::{Given, RowSource, matmul_many};

@@ -12,7 +12,7 @@ use super::lanes::{Lanes, low_bits};
 
 /// NEON with dot products.
 #[derive(Clone, Copy)]
-pub(super) struct Neon;
+pub(in crate::ops) struct Neon;
 
 /// The same function of all four registers.
 macro_rules! quarters {

@@ -17,7 +17,7 @@ unsafe fn load_four(at: *const u8) -> __m128i {
 
 /// AVX-512 F, BW, DQ, VL and VNNI; `BF16` also has the extension of that name.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512<const BF16: bool>;
+pub(in crate::ops) struct Avx512<const BF16: bool>;
 
 // SAFETY of all blocks within: the CPU has the instructions and the pointers are good for what is read, as the trait
 // asks of its callers.
@@ -207,7 +207,7 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
 
 /// AVX2, FMA and F16C; `VNNI` also has AVX-VNNI.
 #[derive(Clone, Copy)]
-pub(super) struct Avx2<const VNNI: bool>;
+pub(in crate::ops) struct Avx2<const VNNI: bool>;
 
 /// Both halves by the same function.
 macro_rules! halves {
