@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::settings::{ByteSize, Layer, Secret, nearest};
+use crate::settings::{ByteSize, Layer, Quantize, Secret, nearest};
 
 /// How to start, for whoever said nothing.
 pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI client, on this machine.
@@ -79,6 +79,12 @@ pub struct Flags {
     #[arg(long, value_name = "TOKENS", help_heading = "Which model")]
     pub ctx_size: Option<u32>,
 
+    /// Quantize float weights at load: q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_xs, iq4_nl [default: none]
+    ///
+    /// Weights that are quantized in their file stay as they are.
+    #[arg(long, value_name = "TYPE", help_heading = "Which model")]
+    pub quantize: Option<Quantize>,
+
     /// Never touch the network, even for a hub id [env: HF_HUB_OFFLINE]
     #[arg(long, help_heading = "Which model")]
     pub offline: bool,
@@ -139,6 +145,7 @@ impl Flags {
             model: self.model,
             model_dir: self.model_dir,
             ctx_size: self.ctx_size,
+            quantize: self.quantize,
             offline: said(self.offline),
             parallel: self.parallel,
             kv_cache: self.kv_cache,
@@ -190,7 +197,7 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --threads 4 --cpu --offline --verbose";
+            --model-dir d --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --threads 4 --cpu --offline --verbose";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -201,6 +208,7 @@ mod tests {
             model: Some("m".into()),
             model_dir: Some("d".into()),
             ctx_size: Some(2),
+            quantize: Some(Quantize(engine::Quantization::Q4K)),
             parallel: Some(3),
             kv_cache: Some(ByteSize(2 << 30)),
             threads: Some(4),
@@ -228,6 +236,8 @@ mod tests {
         assert!(error("lampstand --api --api-port many").contains("--api-port"));
         assert!(error("lampstand --api --api-port").contains("--api-port"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
+        let text = error("lampstand --api --quantize q9");
+        assert!(text.contains("--quantize") && text.contains("q8_0") && text.contains("iq4_nl"), "{text}");
         assert!(error("lampstand --api stray").contains("stray"));
     }
 

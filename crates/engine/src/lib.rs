@@ -26,7 +26,7 @@ pub mod scheduler;
 pub mod tokens;
 pub mod weights;
 
-pub use config::{EngineConfig, HubConfig, KvType};
+pub use config::{EngineConfig, HubConfig, KvType, Quantization};
 pub use engine::{Engine, ModelSource};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;

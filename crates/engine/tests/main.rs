@@ -19,6 +19,7 @@ use toy::gguf_writer;
 mod door;
 mod independence;
 mod ops_data;
+mod ops_formats;
 mod ops_ggml;
 mod ops_packed;
 mod ops_pool;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine::batch::Batch;
 use engine::config::BLOCK_TOKENS;
-use engine::config::{EngineConfig, KvType};
+use engine::config::{EngineConfig, KvType, Quantization};
 use engine::decoder::Decoder;
 use engine::families;
 use engine::kv::pages::Pages;
@@ -29,6 +29,11 @@ const TOLERANCE: f32 = 1e-3;
 
 /// Loads a folder or a GGUF file by the floors that the catalog calls.
 fn load(path: &Path) -> TextPipeline {
+    load_as(path, None)
+}
+
+/// The same, with float weights quantized.
+fn load_as(path: &Path, quantize: Option<Quantization>) -> TextPipeline {
     let hub = EngineConfig::default().hub;
     let files = weights::resolve(path.to_str().unwrap(), Path::new("."), &hub, &Silent).unwrap();
     let OpenModel { weights, description } = weights::open(&files).unwrap();
@@ -40,7 +45,7 @@ fn load(path: &Path) -> TextPipeline {
         Description::Safetensors { config, .. } => families::from_config_json(config).unwrap(),
     };
     let pool = Arc::new(Pool::new(2).unwrap());
-    let decoder = Decoder::load(family.config, weights.as_ref(), pool, &Silent).unwrap();
+    let decoder = Decoder::load(family.config, weights.as_ref(), quantize, pool, &Silent).unwrap();
     let shape = decoder.config();
     let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, 3, KvType::F32).unwrap();
     TextPipeline::new(decoder, pages)
@@ -90,7 +95,10 @@ fn recorded(toy: &Toy) -> Vec<Recorded> {
 
 /// All logits of a model for the fixture's prompts, one after the other.
 fn all_logits(path: &Path, prompts: &[Recorded]) -> Vec<f32> {
-    let mut model = load(path);
+    all_logits_of(load(path), prompts)
+}
+
+fn all_logits_of(mut model: TextPipeline, prompts: &[Recorded]) -> Vec<f32> {
     let rows = prompts.iter().flat_map(|prompt| logits(&mut model, &prompt.tokens, &prompt.positions, usize::MAX));
     rows.flatten().collect()
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::{EngineConfig, HubConfig, ModelSource};
 use serde::Deserialize;
 
-pub use values::{ByteSize, Secret, nearest};
+pub use values::{ByteSize, Quantize, Secret, nearest};
 
 /// The commented defaults.
 pub const EXAMPLE: &str = include_str!("../../../../settings.yaml.example");
@@ -117,6 +117,8 @@ settings! {
         ctx_size: u32,
         /// Bytes for keys and values.
         kv_cache: ByteSize,
+        /// What float weights become at load.
+        quantize: Quantize,
         /// Threads for arithmetic.
         threads: usize,
         /// Token for gated models.
@@ -198,6 +200,7 @@ impl Settings {
             parallel: self.parallel,
             kv_bytes: self.kv_cache.map(|size| size.0),
             threads: self.threads,
+            quantize: self.quantize.map(|quantize| quantize.0),
             cpu: self.cpu,
             queue_requests_max: self.queue_requests_max,
             queue_tokens_max: self.queue_tokens_max,

@@ -1,10 +1,11 @@
-//! Values that settings and flags hold: sizes in bytes, keys; and the nearest known name to a misspelt one.
+//! Values that settings and flags hold: sizes in bytes, keys, types of weights; and the nearest known name to a misspelt one.
 //! `settings` and `cli` use them.
 //! Invariant: a key never shows up in a log line.
 
 use std::fmt;
 use std::str::FromStr;
 
+use engine::Quantization;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
@@ -54,6 +55,27 @@ impl<'de> Deserialize<'de> for ByteSize {
         }
 
         deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// What float weights become at load; the engine's own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Quantize(pub Quantization);
+
+impl FromStr for Quantize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for Quantize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

@@ -2,7 +2,6 @@
 //! The catalog calls it once per load.
 //! Invariant: everything that a file claims is checked before memory is taken for it.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,6 @@ use crate::device;
 use crate::error::{Error, Result};
 use crate::families;
 use crate::kv::pages::Pages;
-use crate::ops::ggml::GgmlType;
 use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
 use crate::pipelines::TextModel;
@@ -48,9 +46,8 @@ pub(super) fn assemble(
             (families::from_config_json(config)?, tokenizer_beside(files, config)?)
         }
     };
-    let quantization = prevailing_type(weights.as_ref());
     let parameters = count_parameters(weights.as_ref());
-    let decoder = Decoder::load(family.config, weights.as_ref(), pool, progress)?;
+    let decoder = Decoder::load(family.config, weights.as_ref(), config.quantize, pool, progress)?;
     drop(weights);
     let shape = decoder.config().clone();
     let block_bytes = Pages::block_bytes(shape.layers, shape.kv_heads, shape.head_dim, config.kv_type);
@@ -60,7 +57,7 @@ pub(super) fn assemble(
         info: ModelInfo {
             name: String::new(),
             family: family.name.to_owned(),
-            quantization,
+            quantization: format!("{:?}", decoder.prevailing_type()),
             context_tokens: budget.context_tokens as u32,
             parameters,
             vocabulary: tokenizer.vocabulary_len() as u32,
@@ -117,18 +114,6 @@ fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tok
         None => Vec::new(),
     };
     tokenizer.with_eos_ids(&ends)
-}
-
-/// The type that most numbers are stored in.
-fn prevailing_type(weights: &dyn Weights) -> String {
-    let mut counts: HashMap<GgmlType, usize> = HashMap::new();
-    for name in weights.names() {
-        if let Ok(Some(tensor)) = weights.get(name) {
-            *counts.entry(tensor.dtype).or_default() += tensor.shape.iter().product::<usize>();
-        }
-    }
-    let most = counts.into_iter().max_by_key(|&(_, count)| count);
-    most.map_or_else(|| "unknown".to_owned(), |(dtype, _)| format!("{dtype:?}"))
 }
 
 fn count_parameters(weights: &dyn Weights) -> u64 {

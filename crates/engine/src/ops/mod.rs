@@ -6,6 +6,7 @@ pub mod attention;
 pub mod ggml;
 pub mod packed;
 pub mod pool;
+pub mod quantize;
 pub mod rows;
 mod scratch;
 mod shared;
