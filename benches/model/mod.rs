@@ -96,7 +96,7 @@ impl Model {
             Description::Safetensors { config, .. } => engine::families::from_config_json(config).unwrap(),
         };
         let pool = Arc::new(Pool::new(threads).unwrap());
-        let decoder = Decoder::load(family.config, opened.weights.as_ref(), pool, &Silent).unwrap();
+        let decoder = Decoder::load(family.config, opened.weights.as_ref(), None, pool, &Silent).unwrap();
         let shape = decoder.config();
         let blocks_each = tokens.div_ceil(BLOCK_TOKENS);
         let blocks = sequences * blocks_each;

@@ -23,6 +23,7 @@ mod ops_formats;
 mod ops_ggml;
 mod ops_packed;
 mod ops_pool;
+mod ops_quantize;
 mod parity;
 mod tokens_fixtures;
 mod tokens_vectors;

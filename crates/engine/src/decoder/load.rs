@@ -45,7 +45,8 @@ impl<'a> Loader<'a> {
     /// The type that most numbers of the matrices were packed from.
     pub(super) fn prevailing_type(&self) -> GgmlType {
         let packed = self.packed.borrow();
-        packed.iter().max_by_key(|&(_, count)| count).map_or(GgmlType::F32, |(&dtype, _)| dtype)
+        let most = packed.iter().max_by_key(|&(dtype, count)| (count, format!("{dtype:?}")));
+        most.map_or(GgmlType::F32, |(&dtype, _)| dtype)
     }
 
     pub(super) fn names(&self) -> &'a TensorNames {
@@ -93,6 +94,9 @@ impl<'a> Loader<'a> {
         if tensor.shape != [outputs, inputs] {
             return Err(shape_error(name, tensor.shape, &[outputs, inputs]));
         }
+        if tensor.dtype == GgmlType::NVFP4 {
+            self.check_no_scale(name)?;
+        }
         let sorted = reorder(&tensor);
         let bytes = sorted.as_deref().unwrap_or(tensor.bytes);
         let of_vocabulary = [self.names().embedding, self.names().head].contains(&name);
@@ -106,6 +110,20 @@ impl<'a> Loader<'a> {
         *self.packed.borrow_mut().entry(kept).or_default() += outputs * inputs;
         self.progress.advance(tensor.bytes.len() as u64);
         Ok(Arc::new(packed.map_err(|e| e.context(name))?))
+    }
+
+    /// Some files of `NVFP4` have one more scale for a whole matrix, in a tensor of its own beside it. To leave it out
+    /// would be to compute another model.
+    fn check_no_scale(&self, name: &str) -> Result<()> {
+        let scale_name = format!("{}.scale", name.trim_end_matches(".weight"));
+        match self.vector_if_any(&scale_name, 1)? {
+            Some(scale) if scale != [1.0] => Err(Error::unreadable(format!(
+                "{scale_name} scales a whole matrix by {}, which is not supported; take a file in another quantization, \
+                 such as MXFP4 or Q4_K_M",
+                scale[0]
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// A linear layer of a layer, with its bias if there is one.

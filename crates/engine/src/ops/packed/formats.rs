@@ -3,8 +3,25 @@
 //! Invariant: what is loaded stands for exactly the numbers that the file's format defines.
 //!
 //! A tile holds 16 rows. Its columns are cut into blocks of 32, as the activations are, and the blocks into groups
-//! (of 2, or of 8 where the file's blocks are 256 long). A group is its scales followed by its blocks' planes, both
+//! (of 2 or 4, or of 8 where the file's blocks are 256 long). A group is its scales followed by its blocks' planes, both
 //! multiples of 64 bytes. A register of codes holds four columns of each of the 16 rows; eight of them are a block.
+//!
+//! Types with a codebook keep places in it, which one shuffle looks up. The smallest of them name points of a grid in
+//! the file, for eight columns at once; here every column has its own place, so they take more memory than the file
+//! (and are as fast as a type of that size). Bits per weight, in the file and here:
+//!
+//! | type | file | here | kept as |
+//! |---|---|---|---|
+//! | `IQ4_NL` | 4.5 | 4.5 | places of 4 bits, a half float per 32 |
+//! | `IQ4_XS` | 4.25 | 4.375 | places of 4 bits, a signed byte per 32 |
+//! | `MXFP4` | 4.25 | 4.25 | places of 4 bits, an exponent of a byte per 32 |
+//! | `NVFP4` | 4.5 | 4.5 | places of 4 bits, a float of a byte per 16 |
+//! | `IQ3_XXS`, `IQ3_S` | 3.06, 3.44 | 4.375 | places of 4 bits (8 magnitudes, a sign), a byte per 32 |
+//! | `IQ2_XXS` | 2.06 | 3.375 | places of 3 bits (3 magnitudes, a sign), a byte per 32 |
+//! | `IQ2_XS`, `IQ2_S` | 2.31, 2.56 | 3.625 | the same, a byte per 16 |
+//! | `IQ1_S` | 1.56 | 3.375 | places of 3 bits (6 eighths), a byte per 32 |
+//! | `IQ1_M` | 1.75 | 3.625 | the same, a byte per 16 |
+//! | `TQ1_0`, `TQ2_0` | 1.69, 2.06 | 2.125 | places of 2 bits, a half float per 256 |
 
 mod codes;
 mod scales;
@@ -25,13 +42,14 @@ pub(super) type CodeBlock = [[u8; 64]; 8];
 /// Bits of the codes.
 ///
 /// Codes of types without minima are loaded *centred*: multiplied by a power of two so that 128 stands for zero,
-/// whatever the type's own centre; the scale is divided by the same power. Then one correction fits them all.
+/// whatever the type's own centre; the scale is divided by the same power. Then one correction fits them all. Codes of
+/// a codebook are looked up as they are loaded, with 128 for zero as well.
 pub(super) trait Codes: 'static {
     /// Bytes of a block, for 16 rows.
     const BYTES: usize;
     /// Whether 128 is to be taken off.
     const CENTRED: bool;
-    /// What the scale is multiplied by to make up for the centring.
+    /// What the scale is multiplied by to make up for the centring, or for the unit of a codebook.
     const FACTOR: f32;
     /// Register `V` of the eight of the block at `at`.
     /// # Safety
