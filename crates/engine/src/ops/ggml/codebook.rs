@@ -278,7 +278,7 @@ impl Block {
             let mut power = 1_u8;
             for _ in 0..digits {
                 for (&byte, code) in bytes.iter().zip(columns.by_ref()) {
-                    let digit = u16::from(byte.wrapping_mul(power)) * 3 >> 8;
+                    let digit = (u16::from(byte.wrapping_mul(power)) * 3) >> 8;
                     *code = stored(digit as i8 - 1);
                 }
                 power = power.wrapping_mul(3);
