@@ -101,7 +101,7 @@ impl Model {
         let size = |name| opened.weights.get(name).unwrap().map_or(0, |tensor| tensor.bytes.len() as u64);
         let head = size("output.weight") + size("lm_head.weight");
         let looked_up = if head > 0 { size("token_embd.weight") + size("model.embed_tokens.weight") } else { 0 };
-        let decoder = Decoder::load(family.config, opened.weights.as_ref(), pool, &Silent).unwrap();
+        let decoder = Decoder::load(family.config, opened.weights.as_ref(), None, pool, &Silent).unwrap();
         let weight_bytes = decoder.bytes().saturating_sub(looked_up);
         let shape = decoder.config();
         let blocks_each = tokens.div_ceil(BLOCK_TOKENS);

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 
 use engine::{CpuTier, KvType};
 
-use crate::settings::{ByteSize, Layer, Secret, SpeculationMode, nearest};
+use crate::settings::{ByteSize, Layer, Quantize, Secret, SpeculationMode, nearest};
 
 /// How to start, for whoever said nothing.
 pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI client, on this machine.
@@ -80,6 +80,12 @@ pub struct Flags {
     /// Tokens of context per conversation [default: the model's own]
     #[arg(long, value_name = "TOKENS", help_heading = "Which model")]
     pub ctx_size: Option<u32>,
+
+    /// Quantize float weights at load: q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0, iq4_xs, iq4_nl [default: none]
+    ///
+    /// Weights that are quantized in their file stay as they are.
+    #[arg(long, value_name = "TYPE", help_heading = "Which model")]
+    pub quantize: Option<Quantize>,
 
     /// Never touch the network, even for a hub id [env: HF_HUB_OFFLINE]
     #[arg(long, help_heading = "Which model")]
@@ -168,6 +174,7 @@ impl Flags {
             model: self.model,
             model_dir: self.model_dir,
             ctx_size: self.ctx_size,
+            quantize: self.quantize,
             offline: said(self.offline),
             parallel: self.parallel,
             kv_cache: self.kv_cache,
@@ -224,8 +231,8 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 --cpu \
-            --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s";
+            --model-dir d --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
+            --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -236,6 +243,7 @@ mod tests {
             model: Some("m".into()),
             model_dir: Some("d".into()),
             ctx_size: Some(2),
+            quantize: Some(Quantize(engine::Quantization::Q4K)),
             parallel: Some(3),
             kv_cache: Some(ByteSize(2 << 30)),
             speculation: Some(SpeculationMode::None),
@@ -271,6 +279,8 @@ mod tests {
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
         assert!(error("lampstand --api --cpu-tier mmx").contains("avx512"));
         assert!(error("lampstand --api --cache-type q3").contains("q8_0"));
+        let text = error("lampstand --api --quantize q9");
+        assert!(text.contains("--quantize") && text.contains("q8_0") && text.contains("iq4_nl"), "{text}");
         assert!(error("lampstand --api stray").contains("stray"));
     }
 

@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub kv_type: KvType,
     /// Threads for arithmetic; none takes the machine's cores.
     pub threads: Option<usize>,
+    /// What weights that are stored as floats become at load; none keeps them.
+    pub quantize: Option<Quantization>,
     /// Stay on the CPU even where a GPU is there.
     pub cpu: bool,
     /// Which of the CPU's instructions the kernels use.
@@ -154,6 +156,73 @@ impl<'de> Deserialize<'de> for CpuTier {
     }
 }
 
+/// What weights that are stored as floats can become at load: types of GGUF, by llama.cpp's names in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Quantization {
+    Q8_0,
+    Q6K,
+    Q5K,
+    Q5_1,
+    Q5_0,
+    Q4K,
+    Q4_1,
+    Q4_0,
+    Iq4Xs,
+    Iq4Nl,
+}
+
+impl Quantization {
+    /// All of them, the largest first.
+    pub const ALL: [Self; 10] = [
+        Self::Q8_0,
+        Self::Q6K,
+        Self::Q5K,
+        Self::Q5_1,
+        Self::Q5_0,
+        Self::Q4K,
+        Self::Q4_1,
+        Self::Q4_0,
+        Self::Iq4Xs,
+        Self::Iq4Nl,
+    ];
+
+    /// As a person writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q8_0 => "q8_0",
+            Self::Q6K => "q6_k",
+            Self::Q5K => "q5_k",
+            Self::Q5_1 => "q5_1",
+            Self::Q5_0 => "q5_0",
+            Self::Q4K => "q4_k",
+            Self::Q4_1 => "q4_1",
+            Self::Q4_0 => "q4_0",
+            Self::Iq4Xs => "iq4_xs",
+            Self::Iq4Nl => "iq4_nl",
+        }
+    }
+}
+
+impl fmt::Display for Quantization {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Quantization {
+    /// One line that names the choices.
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.trim().to_ascii_lowercase();
+        Self::ALL.into_iter().find(|quantization| quantization.name() == wanted).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("`{text}` is no type that weights can be quantized to; write one of {names}")
+        })
+    }
+}
+
 /// How models are fetched from a hub.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HubConfig {
@@ -175,6 +244,7 @@ impl Default for EngineConfig {
             kv_bytes: None,
             kv_type: KvType::F16,
             threads: None,
+            quantize: None,
             cpu: false,
             cpu_tier: CpuTier::Auto,
             queue_requests_max: 256,
@@ -201,6 +271,23 @@ impl Default for HubConfig {
             token: None,
             home: PathBuf::from(".cache/huggingface"),
             offline: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantizations_are_read_by_name_and_a_mistake_names_them_all() {
+        for quantization in Quantization::ALL {
+            assert_eq!(quantization.name().to_uppercase().parse(), Ok(quantization));
+        }
+        for text in ["", "q9_0", "Q4_K_M"] {
+            let error = text.parse::<Quantization>().map_or_else(|error| error, |found| found.to_string());
+            let all = Quantization::ALL.into_iter().all(|quantization| error.contains(quantization.name()));
+            assert!(all && error.contains(&format!("`{text}`")), "{error}");
         }
     }
 }

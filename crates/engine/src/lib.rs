@@ -26,7 +26,7 @@ pub mod scheduler;
 pub mod tokens;
 pub mod weights;
 
-pub use config::{CpuTier, EngineConfig, HubConfig, KvType, Speculation};
+pub use config::{CpuTier, EngineConfig, HubConfig, KvType, Quantization, Speculation};
 pub use engine::{Engine, ModelSource};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;

@@ -2,12 +2,17 @@
 //! Invariant: a refusal names the field at fault by its OpenAI name.
 #![allow(clippy::unwrap_used)]
 
-use engine::progress::Silent;
-use engine::{Engine, EngineConfig, ErrorKind, GenerateRequest, ModelSource, Prompt};
+use std::path::Path;
 
+use engine::ops::ggml::GgmlType;
+use engine::progress::Silent;
+use engine::{Engine, EngineConfig, Error, ErrorKind, GenerateRequest, ModelInfo, ModelSource, Prompt, Quantization};
+
+use crate::ops_data::{Random, weights};
 use crate::temp_folder::TempFolder;
 use crate::toy::Toy;
 use crate::toy::folder::FolderType;
+use crate::toy::gguf::{GgufTensor, Mix, plain};
 
 fn with_toy(work: impl FnOnce(&Engine)) {
     let folder = TempFolder::new("door");
@@ -52,6 +57,48 @@ fn a_refusal_names_the_field() {
         assert_eq!(refused(|r| r.prompt = Prompt::Tokens(vec![1 << 20])), Some("prompt"));
         assert_eq!(refused(|r| r.model = "another".to_owned()), Some("model"));
     });
+}
+
+/// Loads the file or folder and tells what became of it.
+fn load(path: &Path, quantize: Option<Quantization>) -> Result<ModelInfo, Error> {
+    let config = EngineConfig { context_tokens: Some(64), threads: Some(1), quantize, ..EngineConfig::default() };
+    let path = path.to_str().unwrap().to_owned();
+    let source = ModelSource { name: "toy".to_owned(), path, model_dir: "models".into() };
+    Engine::new(config).unwrap().load(source, &Silent)
+}
+
+#[test]
+fn a_model_tells_what_it_was_quantized_to() {
+    let folder = TempFolder::new("door-quantize");
+    Toy::named("llama").write_folder(folder.path(), FolderType::Bf16);
+    let sizes: Vec<u64> = [(None, "BF16"), (Some(Quantization::Q8_0), "Q8_0"), (Some(Quantization::Q4K), "Q4_K")]
+        .into_iter()
+        .map(|(quantize, name)| {
+            let info = load(folder.path(), quantize).unwrap();
+            assert_eq!(info.quantization, name);
+            info.weight_bytes
+        })
+        .collect();
+    assert!(sizes[1] * 10 < sizes[0] * 6 && sizes[2] * 10 < sizes[0] * 4, "{sizes:?}");
+}
+
+#[test]
+fn a_scale_beside_a_matrix_is_not_overlooked() {
+    let folder = TempFolder::new("door-scale");
+    let drawn = |tensor: &GgufTensor, wanted| match tensor.name.as_str() {
+        "blk.1.ffn_up.weight" => {
+            (GgmlType::NVFP4, weights(GgmlType::NVFP4, tensor.source.elements(), &mut Random::new(1)))
+        }
+        _ => plain(tensor, wanted),
+    };
+    for (scale, loads) in [(1.0, true), (0.5, false)] {
+        let path = folder.path().join(format!("{scale}.gguf"));
+        Toy::named("llama").gguf(Mix::F32, &drawn).tensor_f32("blk.1.ffn_up.scale", &[1], &[scale]).write(&path);
+        match load(&path, None) {
+            Ok(_) => assert!(loads, "a scale of {scale} was overlooked"),
+            Err(error) => assert!(!loads && error.message.contains("blk.1.ffn_up.scale"), "{error}"),
+        }
+    }
 }
 
 #[test]

@@ -7,8 +7,9 @@ use candle_core::{Device, Tensor};
 use engine::ErrorKind;
 use engine::ops::ggml::{GgmlType, dequantize};
 
-fn candle_type(ty: GgmlType) -> GgmlDType {
-    match ty {
+/// The reference's type, if it knows it.
+fn candle_type(ty: GgmlType) -> Option<GgmlDType> {
+    Some(match ty {
         GgmlType::F32 => GgmlDType::F32,
         GgmlType::F16 => GgmlDType::F16,
         GgmlType::BF16 => GgmlDType::BF16,
@@ -24,7 +25,8 @@ fn candle_type(ty: GgmlType) -> GgmlDType {
         GgmlType::Q5_K => GgmlDType::Q5K,
         GgmlType::Q6_K => GgmlDType::Q6K,
         GgmlType::Q8_K => GgmlDType::Q8K,
-    }
+        _ => return None,
+    })
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
@@ -32,17 +34,18 @@ fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| (value + 0.0).to_bits()).collect()
 }
 
-/// The reference does not decode this type, which no file stores weights in.
-fn decoded_by_reference(ty: GgmlType) -> bool {
-    ty != GgmlType::Q8_1
+/// The types that the reference decodes; it does not decode `Q8_1`, which no file stores weights in.
+fn decoded_by_reference() -> impl Iterator<Item = (GgmlType, GgmlDType)> {
+    let types = TYPES.into_iter().filter(|&ty| ty != GgmlType::Q8_1);
+    types.filter_map(|ty| Some((ty, candle_type(ty)?)))
 }
 
 #[test]
 fn any_bytes_decode_as_the_reference_decodes_them() {
-    for ty in TYPES.into_iter().filter(|&ty| decoded_by_reference(ty)) {
+    for (ty, candle_type) in decoded_by_reference() {
         let len = 7 * 256;
         let bytes = weights(ty, len, &mut Random::new(1));
-        let storage = QStorage::from_data(bytes.as_slice().into(), &Device::Cpu, candle_type(ty)).unwrap();
+        let storage = QStorage::from_data(bytes.as_slice().into(), &Device::Cpu, candle_type).unwrap();
         let reference = QTensor::new(storage, len).unwrap().dequantize(&Device::Cpu).unwrap();
         let mut numbers = vec![0.0; len];
         dequantize(ty, &bytes, &mut numbers).unwrap();
@@ -65,8 +68,8 @@ fn what_the_reference_quantizes_comes_back_close() {
     let len = 4 * 256;
     let numbers = Random::new(2).normals(len);
     let tensor = Tensor::from_slice(&numbers, len, &Device::Cpu).unwrap();
-    for ty in TYPES.into_iter().filter(|&ty| decoded_by_reference(ty)) {
-        let quantized = QTensor::quantize(&tensor, candle_type(ty)).unwrap();
+    for (ty, candle_type) in decoded_by_reference() {
+        let quantized = QTensor::quantize(&tensor, candle_type).unwrap();
         let mut decoded = vec![0.0; len];
         dequantize(ty, &quantized.data().unwrap(), &mut decoded).unwrap();
         let reference: Vec<f32> = quantized.dequantize(&Device::Cpu).unwrap().to_vec1().unwrap();
@@ -114,7 +117,10 @@ fn wrong_lengths_name_what_was_expected() {
 #[test]
 fn every_type_has_one_id() {
     let ids: Vec<u32> = (0..64).filter(|&id| GgmlType::from_id(id).is_some()).collect();
-    assert_eq!(ids, [0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 30]);
+    assert_eq!(
+        ids,
+        [0, 1, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 29, 30, 34, 35, 39, 40]
+    );
     let types: std::collections::HashSet<_> = ids.iter().filter_map(|&id| GgmlType::from_id(id)).collect();
     assert_eq!(types.len(), TYPES.len());
 }

@@ -1,7 +1,7 @@
 //! Packed matrices: right against the dequantized weights, and the same bits alone as in company.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use crate::ops_data::{Random, TYPES, is_float, weights};
+use crate::ops_data::{Random, TYPES, is_float, is_widened, weights};
 use engine::ops::ggml::{GgmlType, dequantize};
 use engine::ops::packed::{Given, Packed, Tier, matmul_many};
 use engine::ops::pool::Pool;
@@ -26,7 +26,7 @@ fn emulated(_tier: Tier) -> bool {
 fn awkward_k(ty: GgmlType) -> usize {
     match ty.block_len() {
         1 => 333,
-        32 => 32 * 9,
+        32 | 64 => ty.block_len() * 9,
         block => block * 3,
     }
 }
@@ -265,7 +265,7 @@ fn zeros_stay_zeros() {
 #[test]
 fn memory_stays_near_the_file() {
     let pool = Pool::new(1).unwrap();
-    for ty in TYPES.into_iter().filter(|&ty| ty != GgmlType::Q8_K) {
+    for ty in TYPES.into_iter().filter(|&ty| !is_widened(ty)) {
         let (matrix, bytes) = packed(ty, 64, 1024, 12, Tier::detect(), &pool);
         assert!(matrix.bytes() as f64 <= 1.06 * bytes.len() as f64, "{ty:?}: {} of {}", matrix.bytes(), bytes.len());
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine::batch::Batch;
 use engine::config::BLOCK_TOKENS;
-use engine::config::{EngineConfig, KvType};
+use engine::config::{EngineConfig, KvType, Quantization};
 use engine::decoder::Decoder;
 use engine::families;
 use engine::kv::pages::Pages;
@@ -20,10 +20,11 @@ use engine::progress::Silent;
 use engine::weights::{self, Description, OpenModel};
 use serde_json::Value;
 
+use crate::ops_data::{Random, TYPES, weights};
 use crate::temp_folder::TempFolder;
-use crate::toy::Toy;
 use crate::toy::folder::FolderType;
-use crate::toy::gguf::{Encoder, Mix};
+use crate::toy::gguf::{Encoder, GgufTensor, Mix, plain};
+use crate::toy::{Toy, fnv1a64_of};
 
 const TOLERANCE: f32 = 1e-3;
 
@@ -32,6 +33,11 @@ const TOLERANCE_BF16: f64 = 1e-2;
 
 /// Loads a folder or a GGUF file by the floors that the catalog calls.
 fn load(path: &Path) -> TextPipeline {
+    load_as(path, None)
+}
+
+/// The same, with float weights quantized.
+fn load_as(path: &Path, quantize: Option<Quantization>) -> TextPipeline {
     let hub = EngineConfig::default().hub;
     let files = weights::resolve(path.to_str().unwrap(), Path::new("."), &hub, &Silent).unwrap();
     let OpenModel { weights, description } = weights::open(&files).unwrap();
@@ -43,7 +49,7 @@ fn load(path: &Path) -> TextPipeline {
         Description::Safetensors { config, .. } => families::from_config_json(config).unwrap(),
     };
     let pool = Arc::new(Pool::new(2).unwrap());
-    let decoder = Decoder::load(family.config, weights.as_ref(), pool, &Silent).unwrap();
+    let decoder = Decoder::load(family.config, weights.as_ref(), quantize, pool, &Silent).unwrap();
     let shape = decoder.config();
     let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, 3, KvType::F32).unwrap();
     TextPipeline::new(decoder, pages)
@@ -93,7 +99,10 @@ fn recorded(toy: &Toy) -> Vec<Recorded> {
 
 /// All logits of a model for the fixture's prompts, one after the other.
 fn all_logits(path: &Path, prompts: &[Recorded]) -> Vec<f32> {
-    let mut model = load(path);
+    all_logits_of(load(path), prompts)
+}
+
+fn all_logits_of(mut model: TextPipeline, prompts: &[Recorded]) -> Vec<f32> {
     let rows = prompts.iter().flat_map(|prompt| logits(&mut model, &prompt.tokens, &prompt.positions, usize::MAX));
     rows.flatten().collect()
 }
@@ -181,6 +190,65 @@ fn quantized_models_compute_what_their_blocks_stand_for() {
             assert!(ours <= own_max, "{} in {}: {ours} off its own blocks", toy.name, mix.name());
             assert!(theirs <= original_max, "{} in {}: {theirs} off the original", toy.name, mix.name());
         }
+    }
+}
+
+/// Types that nothing here quantizes to: their blocks are drawn, in the feed-forward layers alone.
+#[test]
+fn models_with_blocks_of_every_type_compute_what_these_stand_for() {
+    let folder = TempFolder::new("parity-types");
+    let toy = Toy::named("llama");
+    let prompts = recorded(&toy);
+    for ty in TYPES.into_iter().filter(|ty| ty.block_len() > 1) {
+        let write = |encode: &Encoder| {
+            let path = folder.path().join(format!("{ty:?}.gguf"));
+            toy.gguf(Mix::F32, encode).write(&path);
+            all_logits(&path, &prompts)
+        };
+        let drawn = |tensor: &GgufTensor, wanted| {
+            if tensor.name.contains(".ffn_") {
+                let seed = fnv1a64_of(tensor.name.as_bytes());
+                (ty, weights(ty, tensor.source.elements(), &mut Random::new(seed)))
+            } else {
+                plain(tensor, wanted)
+            }
+        };
+        let float = write(&|tensor, wanted| {
+            let (stored, bytes) = drawn(tensor, wanted);
+            crate::quantize::as_floats(stored, &bytes, tensor.source.elements())
+        });
+        let error = relative_error(&write(&drawn), &float);
+        assert!(error <= 0.035, "{ty:?}: {error} off its own blocks");
+    }
+}
+
+/// The same bound as for files that were quantized before: 8 bits stay near the original, all types near what their
+/// blocks stand for.
+#[test]
+fn floats_are_quantized_at_load_when_asked_for() {
+    let folder = TempFolder::new("parity-quantize");
+    for name in ["llama", "qwen3"] {
+        let toy = Toy::named(name);
+        let (prompts, place) = (recorded(&toy), folder.path().join(name));
+        toy.write_folder(&place, FolderType::Bf16);
+        let original: Vec<f32> = prompts.iter().flat_map(|prompt| prompt.logits.concat()).collect();
+        for quantization in Quantization::ALL {
+            let found = all_logits_of(load_as(&place, Some(quantization)), &prompts);
+            let error = relative_error(&found, &original);
+            let allowed = match quantization {
+                Quantization::Q8_0 => 0.045,
+                Quantization::Q6K => 0.15,
+                Quantization::Q5K | Quantization::Q5_0 | Quantization::Q5_1 => 0.3,
+                _ => 0.6,
+            };
+            println!("{name} {quantization}: {error}");
+            assert!(error <= allowed, "{name} in {quantization}: {error} off the original");
+        }
+        // Blocks of a file stay: what was asked for then changes nothing.
+        let path = folder.path().join(format!("{name}.gguf"));
+        toy.gguf(Mix::Q8Zero, &crate::quantize::quantized).write(&path);
+        let asked = all_logits_of(load_as(&path, Some(Quantization::Q4_0)), &prompts);
+        assert!(asked == all_logits(&path, &prompts), "{name}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::{CpuTier, EngineConfig, HubConfig, KvType, ModelSource, Speculation};
 use serde::Deserialize;
 
-pub use values::{ByteSize, Secret, SpeculationMode, nearest};
+pub use values::{ByteSize, Quantize, Secret, SpeculationMode, nearest};
 
 /// The commented defaults.
 pub const EXAMPLE: &str = include_str!("../../../../settings.yaml.example");
@@ -127,6 +127,8 @@ settings! {
         kv_cache: ByteSize,
         /// A second model that guesses.
         draft_model: String,
+        /// What float weights become at load.
+        quantize: Quantize,
         /// Threads for arithmetic.
         threads: usize,
         /// Token for gated models.
@@ -209,6 +211,7 @@ impl Settings {
             parallel: self.parallel,
             kv_bytes: self.kv_cache.map(|size| size.0),
             threads: self.threads,
+            quantize: self.quantize.map(|quantize| quantize.0),
             cpu: self.cpu,
             cpu_tier: self.cpu_tier,
             queue_requests_max: self.queue_requests_max,

@@ -37,6 +37,7 @@ fn a_wrong_type_names_key_and_line() {
         ("listen: true\napi_port: many\n", "api_port"),
         ("\nkv_cache: big\n", "kv_cache"),
         ("\napi_port: 70000", "api_port"),
+        ("\nquantize: q9", "q8_0"),
     ] {
         let error = resolve(Layer::default(), yaml, &[]).unwrap_err();
         assert!(error.contains(key) && error.contains("line 2"), "{error}");
@@ -130,6 +131,13 @@ fn a_missing_file_is_named() {
     let path = std::env::temp_dir().join(format!("lampstand-no-such-settings-{}.yaml", std::process::id()));
     let error = Settings::resolve(Layer::default(), Some(&path)).unwrap_err();
     assert!(error.contains("lampstand-no-such-settings"), "{error}");
+}
+
+#[test]
+fn weights_are_quantized_only_when_asked_for() {
+    let quantize = |yaml: &str| resolve(Layer::default(), yaml, &[]).unwrap().engine_config().quantize;
+    assert_eq!(quantize(""), None);
+    assert_eq!(quantize("quantize: q4_k"), Some(engine::Quantization::Q4K));
 }
 
 #[test]

@@ -1,10 +1,12 @@
-//! Values that settings and flags hold: sizes in bytes, ways to speculate, keys; and the nearest known name to a misspelt one.
+//! Values that settings and flags hold: sizes in bytes, ways to speculate, types of weights, keys; and the nearest known
+//! name to a misspelt one.
 //! `settings` and `cli` use them.
 //! Invariant: a key never shows up in a log line.
 
 use std::fmt;
 use std::str::FromStr;
 
+use engine::Quantization;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
@@ -81,6 +83,27 @@ impl FromStr for SpeculationMode {
 impl<'de> Deserialize<'de> for SpeculationMode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What float weights become at load; the engine's own names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Quantize(pub Quantization);
+
+impl FromStr for Quantize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+impl TryFrom<String> for Quantize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

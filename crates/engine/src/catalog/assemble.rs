@@ -2,20 +2,18 @@
 //! The catalog calls it once per load.
 //! Invariant: everything that a file claims is checked before memory is taken for it.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::memory;
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, Quantization};
 use crate::decoder::Decoder;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::families;
 use crate::kv::pages::Pages;
-use crate::ops::ggml::GgmlType;
 use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
 use crate::pipelines::TextModel;
@@ -47,7 +45,12 @@ struct Opened {
 }
 
 impl Opened {
-    fn read(files: &ModelFiles, pool: &Arc<Pool>, progress: &dyn Progress) -> Result<Self> {
+    fn read(
+        files: &ModelFiles,
+        quantize: Option<Quantization>,
+        pool: &Arc<Pool>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let OpenModel { weights, description } = weights::open(files)?;
         let (family, tokenizer) = match &description {
             Description::Gguf(metadata) => {
@@ -58,12 +61,13 @@ impl Opened {
                 (families::from_config_json(config)?, tokenizer_beside(files, config)?)
             }
         };
+        let decoder = Decoder::load(family.config, weights.as_ref(), quantize, pool.clone(), progress)?;
         Ok(Self {
             family: family.name,
-            quantization: prevailing_type(weights.as_ref()),
+            quantization: format!("{:?}", decoder.prevailing_type()),
             parameters: count_parameters(weights.as_ref()),
             tokenizer,
-            decoder: Decoder::load(family.config, weights.as_ref(), pool.clone(), progress)?,
+            decoder,
         })
     }
 
@@ -88,10 +92,10 @@ pub(super) fn assemble(
     pool: &Arc<Pool>,
     progress: &dyn Progress,
 ) -> Result<Assembled> {
-    let opened = Opened::read(files, pool, progress)?;
+    let opened = Opened::read(files, config.quantize, pool, progress)?;
     let draft = draft_files
         .map(|files| {
-            let draft = Opened::read(files, pool, progress)?;
+            let draft = Opened::read(files, config.quantize, pool, progress)?;
             let vocabulary = check_vocabulary(&opened.tokenizer, &draft)?;
             Ok((draft, vocabulary))
         })
@@ -188,18 +192,6 @@ fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tok
         None => Vec::new(),
     };
     tokenizer.with_eos_ids(&ends)
-}
-
-/// The type that most numbers are stored in.
-fn prevailing_type(weights: &dyn Weights) -> String {
-    let mut counts: HashMap<GgmlType, usize> = HashMap::new();
-    for name in weights.names() {
-        if let Ok(Some(tensor)) = weights.get(name) {
-            *counts.entry(tensor.dtype).or_default() += tensor.shape.iter().product::<usize>();
-        }
-    }
-    let most = counts.into_iter().max_by_key(|&(_, count)| count);
-    most.map_or_else(|| "unknown".to_owned(), |(dtype, _)| format!("{dtype:?}"))
 }
 
 fn count_parameters(weights: &dyn Weights) -> u64 {

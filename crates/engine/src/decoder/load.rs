@@ -1,27 +1,54 @@
 //! Tensors of a file into the packed weights of the stack.
 //! Called once per model by the stack's constructor.
-//! Invariant: each tensor is packed once, straight from the mapped file, and its shape is checked against the config.
+//! Invariant: each tensor is packed once, straight from the mapped file or from what it was quantized to, and its shape
+//! is checked against the config.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::config::{DecoderConfig, TensorNames};
 use super::linear::Linear;
+use super::quantization::kept_type;
+use crate::config::Quantization;
 use crate::error::{Error, Result};
-use crate::ops::ggml;
+use crate::ops::ggml::{self, GgmlType};
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
+use crate::ops::quantize::quantize_rows;
 use crate::progress::Progress;
 use crate::weights::{RawTensor, Weights};
 
 /// Reads tensors by name for one decoder.
 pub(super) struct Loader<'a> {
-    pub(super) weights: &'a dyn Weights,
+    weights: &'a dyn Weights,
     pub(super) config: &'a DecoderConfig,
-    pub(super) pool: &'a Pool,
+    quantize: Option<Quantization>,
+    pool: &'a Pool,
     pub(super) progress: &'a dyn Progress,
+    /// Numbers of the matrices that were packed, by type.
+    packed: RefCell<HashMap<GgmlType, usize>>,
 }
 
 impl<'a> Loader<'a> {
+    /// Takes tensors from `weights` as `config` names them. Floats become `quantize`, if that says something.
+    pub(super) fn new(
+        weights: &'a dyn Weights,
+        config: &'a DecoderConfig,
+        quantize: Option<Quantization>,
+        pool: &'a Pool,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Self { weights, config, quantize, pool, progress, packed: RefCell::default() }
+    }
+
+    /// The type that most numbers of the matrices were packed from.
+    pub(super) fn prevailing_type(&self) -> GgmlType {
+        let packed = self.packed.borrow();
+        let most = packed.iter().max_by_key(|&(dtype, count)| (count, format!("{dtype:?}")));
+        most.map_or(GgmlType::F32, |(&dtype, _)| dtype)
+    }
+
     pub(super) fn names(&self) -> &'a TensorNames {
         &self.config.names
     }
@@ -67,12 +94,37 @@ impl<'a> Loader<'a> {
         if tensor.shape != [outputs, inputs] {
             return Err(shape_error(name, tensor.shape, &[outputs, inputs]));
         }
+        if tensor.dtype == GgmlType::NVFP4 {
+            self.check_no_scale(name)?;
+        }
         let sorted = reorder(&tensor);
         let bytes = sorted.as_deref().unwrap_or(tensor.bytes);
-        let packed = Packed::pack(tensor.dtype, outputs, inputs, bytes, self.pool);
+        let of_vocabulary = [self.names().embedding, self.names().head].contains(&name);
+        let kept = kept_type(tensor.dtype, self.quantize, of_vocabulary, inputs);
+        let packed = if kept == tensor.dtype {
+            Packed::pack(kept, outputs, inputs, bytes, self.pool)
+        } else {
+            quantize_rows(tensor.dtype, bytes, inputs, kept, self.pool)
+                .and_then(|blocks| Packed::pack(kept, outputs, inputs, &blocks, self.pool))
+        };
         self.weights.release(name);
+        *self.packed.borrow_mut().entry(kept).or_default() += outputs * inputs;
         self.progress.advance(tensor.bytes.len() as u64);
         Ok(Arc::new(packed.map_err(|e| e.context(name))?))
+    }
+
+    /// Some files of `NVFP4` have one more scale for a whole matrix, in a tensor of its own beside it. To leave it out
+    /// would be to compute another model.
+    fn check_no_scale(&self, name: &str) -> Result<()> {
+        let scale_name = format!("{}.scale", name.trim_end_matches(".weight"));
+        match self.vector_if_any(&scale_name, 1)? {
+            Some(scale) if scale != [1.0] => Err(Error::unreadable(format!(
+                "{scale_name} scales a whole matrix by {}, which is not supported; take a file in another quantization, \
+                 such as MXFP4 or Q4_K_M",
+                scale[0]
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// A linear layer of a layer, with its bias if there is one.

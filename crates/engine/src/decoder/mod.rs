@@ -6,6 +6,7 @@
 pub mod config;
 pub mod linear;
 mod load;
+mod quantization;
 pub mod rope;
 
 use std::sync::Arc;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use crate::batch::{Batch, Logits};
+use crate::config::Quantization;
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
 use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
+use crate::ops::ggml::GgmlType;
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, Gated, Normed, NormedSum, RotaryTable};
@@ -51,17 +54,19 @@ pub struct Decoder {
     head: Linear,
     rotary: Rotary,
     pool: Arc<Pool>,
+    prevailing_type: GgmlType,
 }
 
 impl Decoder {
-    /// Packs the weights that `config` names.
+    /// Packs the weights that `config` names; those that are floats become `quantize`, if that says something.
     pub fn load(
         config: DecoderConfig,
         weights: &dyn Weights,
+        quantize: Option<Quantization>,
         pool: Arc<Pool>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let loader = Loader { weights, config: &config, pool: &pool, progress };
+        let loader = Loader::new(weights, &config, quantize, &pool, progress);
         progress.start("packing weights", loader.bytes());
         let names = loader.names();
         let embedding = loader.matrix(names.embedding, config.vocabulary, config.hidden)?;
@@ -83,7 +88,8 @@ impl Decoder {
             None => None,
         };
         let rotary = Rotary::new(&config.rope, factors.as_deref());
-        Ok(Self { embedding, layers, final_norm, head: Linear::new(head, None), rotary, pool, config })
+        let prevailing_type = loader.prevailing_type();
+        Ok(Self { embedding, layers, final_norm, head: Linear::new(head, None), rotary, pool, prevailing_type, config })
     }
 
     /// Bytes of packed weights.
@@ -94,6 +100,11 @@ impl Decoder {
         let own_head = (!self.head.shares(&self.embedding)).then_some(&self.head);
         let linears: u64 = layers.chain(own_head).map(Linear::bytes).sum();
         linears + self.embedding.bytes() as u64
+    }
+
+    /// The type that most weights have, after quantizing.
+    pub fn prevailing_type(&self) -> GgmlType {
+        self.prevailing_type
     }
 
     /// The shape.

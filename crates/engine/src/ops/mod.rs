@@ -8,6 +8,7 @@ pub mod attention;
 pub mod ggml;
 pub mod packed;
 pub mod pool;
+pub mod quantize;
 pub mod rows;
 pub(crate) mod scratch;
 mod shared;

@@ -78,6 +78,11 @@ pub(in crate::ops) trait Lanes: Copy + 'static {
     unsafe fn load_u8(at: *const u8, shift: u32, width: u32) -> Self::F;
     /// 16 signed bytes.
     unsafe fn load_i8(at: *const u8) -> Self::F;
+    /// 2 to the power of each of 16 bytes, less 128.
+    unsafe fn load_powers(at: *const u8) -> Self::F;
+    /// 16 floats of four bits of exponent and three of mantissa, without a sign (the highest bit is clear), in units of
+    /// 2 to the power of -8: a half float whose bits 7 to 13 are these.
+    unsafe fn load_f8(at: *const u8) -> Self::F;
     unsafe fn float(value: Self::I) -> Self::F;
 
     /// 64 bytes.
@@ -86,6 +91,8 @@ pub(in crate::ops) trait Lanes: Copy + 'static {
     /// Of every byte, the `width` bits from bit `from` on, moved to bit `to`; the rest zero.
     unsafe fn field(bytes: Self::B, from: u32, to: u32, width: u32) -> Self::B;
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B;
+    /// For every byte, which is below 16, the one of the table in that place.
+    unsafe fn look_up(places: Self::B, table: &[u8; 16]) -> Self::B;
     /// Sets the bits of `value` in every byte whose bit is set in the 64 at `mask` (8 bytes).
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B;
 
@@ -207,6 +214,21 @@ impl Lanes for Portable {
         std::array::from_fn(|i| f32::from(bytes[i]))
     }
     #[inline(always)]
+    unsafe fn load_powers(at: *const u8) -> Self::F {
+        let bytes = unsafe { at.cast::<[u8; LANES]>().read_unaligned() };
+        // Two factors, since the smallest powers are below the normal numbers.
+        let factor = |exponent: u32| f32::from_bits((exponent + 127 - 64) << 23);
+        std::array::from_fn(|i| {
+            let half = u32::from(bytes[i] >> 1);
+            factor(half) * factor(u32::from(bytes[i]) - half)
+        })
+    }
+    #[inline(always)]
+    unsafe fn load_f8(at: *const u8) -> Self::F {
+        let bytes = unsafe { at.cast::<[u8; LANES]>().read_unaligned() };
+        std::array::from_fn(|i| widen_f16(u16::from(bytes[i]) << 7))
+    }
+    #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
         std::array::from_fn(|i| value[i] as f32)
     }
@@ -226,6 +248,10 @@ impl Lanes for Portable {
     #[inline(never)]
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
         std::array::from_fn(|i| a[i] | b[i])
+    }
+    #[inline(never)]
+    unsafe fn look_up(places: Self::B, table: &[u8; 16]) -> Self::B {
+        places.map(|place| table[usize::from(place & 15)])
     }
     #[inline(never)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {

@@ -184,6 +184,33 @@ impl Lanes for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn load_powers(at: *const u8) -> Self::F {
+        unsafe {
+            // Two factors, since the smallest powers are below the normal numbers.
+            let exponent = widen_u8(vld1q_u8(at));
+            let bias = [vdupq_n_u32(127 - 64); 4];
+            let power = |exponent| vreinterpretq_f32_u32(vshlq_n_u32::<23>(exponent));
+            let halved = |exponent| vshrq_n_u32::<1>(exponent);
+            let half = quarters!(halved(exponent));
+            let rest = quarters!(vsubq_u32(exponent, half));
+            let (first, second) = (quarters!(vaddq_u32(half, bias)), quarters!(vaddq_u32(rest, bias)));
+            Self::mul(quarters!(power(first)), quarters!(power(second)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f8(at: *const u8) -> Self::F {
+        unsafe {
+            let bytes = vld1q_u8(at);
+            let halves = [vshll_n_u8::<7>(vget_low_u8(bytes)), vshll_n_u8::<7>(vget_high_u8(bytes))];
+            [
+                widen_f16(vget_low_u16(halves[0])),
+                widen_f16(vget_high_u16(halves[0])),
+                widen_f16(vget_low_u16(halves[1])),
+                widen_f16(vget_high_u16(halves[1])),
+            ]
+        }
+    }
+    #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
         unsafe { quarters!(vcvtq_f32_s32(value)) }
     }
@@ -215,6 +242,13 @@ impl Lanes for Neon {
     #[inline(always)]
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
         unsafe { quarters!(vorrq_u8(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(places: Self::B, table: &[u8; 16]) -> Self::B {
+        unsafe {
+            let table = [vld1q_u8(table.as_ptr()); 4];
+            quarters!(vqtbl1q_u8(table, places))
+        }
     }
     #[inline(always)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {

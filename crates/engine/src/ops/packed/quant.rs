@@ -6,11 +6,13 @@
 //! and checks of every address would stay what they are in a debug build, and make it a hundred times as slow.
 #![allow(clippy::needless_range_loop)]
 
+use std::ops::Range;
+
 use super::activation::{SCALES, STARTS, row_block, row_block_count};
 use super::formats::{BLOCK, Codes, PackedScales, Scales};
 use super::lanes::Lanes;
 use super::tier::TileRun;
-use super::unpacked;
+use super::{pieces::Piece, unpacked};
 
 /// How far ahead weights are asked for. Measured: less is late, more is evicted again.
 const PREFETCH_BYTES: usize = 2048;
@@ -27,23 +29,32 @@ pub(super) const fn group_bytes<C: Codes, S: Scales>() -> usize {
     S::BYTES + S::BLOCKS * C::BYTES
 }
 
+/// The kernel for weights that are unpacked, compiled once for all types that unpack to the same.
+pub(super) trait Passes {
+    /// [`unpacked::pass_all`].
+    /// # Safety
+    /// As for that.
+    unsafe fn pass_all<C: Codes, S: Scales>(run: &TileRun, piece: &Piece, row_blocks: Range<usize>, weights: *const u8);
+}
+
 /// Computes the tiles of `run` for all rows: three at a time, so that what is loaded of a row serves three.
 /// # Safety
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and `L` fits the CPU.
 #[inline(always)]
-pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales>(run: &TileRun) {
+pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales, P: Passes>(run: &TileRun) {
     // SAFETY: as promised by the caller.
     unsafe {
-        if row_block_count(run.rows, L::ROWS_MAX) >= UNPACK_ROW_BLOCKS_MIN {
-            return unpacked::tiles::<L, C, S>(run);
+        let many = row_block_count(run.rows, L::ROWS_MAX) >= UNPACK_ROW_BLOCKS_MIN;
+        if many || (run.rows > 1 && !C::FEW_ROWS) {
+            return unpacked::tiles::<L, C, S, P>(run);
         }
-        let together = if L::WIDE && run.rows > 1 { tiles_together::<S>() } else { 1 };
+        let together = if L::WIDE && C::FEW_ROWS && run.rows > 1 { tiles_together::<S>() } else { 1 };
         let mut tile = run.tiles.start;
         while tile < run.tiles.end {
             // A single row waits for memory, which is read best in one stream.
             match together.min(run.tiles.end - tile) {
-                3 => few_rows::<L, C, S, 3>(run, tile),
-                2 => few_rows::<L, C, S, 2>(run, tile),
+                3 if C::FEW_ROWS => few_rows::<L, C, S, 3>(run, tile),
+                2 if C::FEW_ROWS => few_rows::<L, C, S, 2>(run, tile),
                 _ => few_rows::<L, C, S, 1>(run, tile),
             }
             tile += together;
@@ -85,8 +96,8 @@ pub(super) unsafe fn row_block_pass<L: Lanes, C: Codes, S: Scales, const T: usiz
     // SAFETY: as promised by the caller.
     unsafe {
         match rows {
-            4 if L::ROWS_MAX >= 4 => pass::<L, C, S, 4, T>(run, tile, row, part),
-            2 if L::ROWS_MAX >= 2 => pass::<L, C, S, 2, T>(run, tile, row, part),
+            4 if L::ROWS_MAX >= 4 && C::FEW_ROWS => pass::<L, C, S, 4, T>(run, tile, row, part),
+            2 if L::ROWS_MAX >= 2 && C::FEW_ROWS => pass::<L, C, S, 2, T>(run, tile, row, part),
             _ => pass::<L, C, S, 1, T>(run, tile, row, part),
         }
     }

@@ -7,13 +7,14 @@ use std::ops::Range;
 use super::activation::{self, Brains, Floats, Integers, RowAt, RowBlocks, SCALES, STARTS};
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::formats::{BLOCK, Codes, PackedScales, Visitor, visit};
+use super::formats::{BLOCK, Codes, PackedScales, Scales, Visitor, visit};
 use super::lanes::{LANES, Lanes, Portable};
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
+use super::pieces::Piece;
 #[cfg(target_arch = "x86_64")]
 use super::x86::{Avx2, Avx512};
-use super::{float, quant};
+use super::{float, quant, unpacked};
 use crate::ops::ggml::GgmlType;
 use crate::ops::tier::Tier;
 
@@ -168,13 +169,29 @@ impl Kernels {
 /// The kernels compiled with the given instructions.
 macro_rules! tier {
     ($name:ident, $lanes:ty $(, $features:literal)?) => {
-        mod $name {
+        pub(super) mod $name {
             use super::*;
+
+            /// The kernel for unpacked weights.
+            pub(in crate::ops::packed) struct Unpacked;
+
+            impl quant::Passes for Unpacked {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn pass_all<C: Codes, S: Scales>(
+                    run: &TileRun,
+                    piece: &Piece,
+                    row_blocks: Range<usize>,
+                    weights: *const u8,
+                ) {
+                    // SAFETY: the caller's promise, passed on.
+                    unsafe { unpacked::pass_all::<$lanes, C, S>(run, piece, row_blocks, weights) }
+                }
+            }
 
             $(#[target_feature(enable = $features)])?
             unsafe fn quantized<C: Codes, S: PackedScales>(run: &TileRun) {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { quant::tiles::<$lanes, C, S>(run) }
+                unsafe { quant::tiles::<$lanes, C, S, Unpacked>(run) }
             }
 
             $(#[target_feature(enable = $features)])?

@@ -10,7 +10,7 @@ use super::activation::{row_block, row_block_count};
 use super::formats::{BLOCK, Codes, PackedScales, Scales};
 use super::lanes::Lanes;
 use super::pieces::{Piece, Pieces, row_blocks_at_once};
-use super::quant::{Ahead, Part, group_bytes, row_block_pass, tile_bytes, tiles_together};
+use super::quant::{Ahead, Part, Passes, group_bytes, row_block_pass, tile_bytes, tiles_together};
 use super::tier::TileRun;
 
 /// Blocks of a part of the columns: with three tiles, as much as the nearest cache holds beside the rows.
@@ -28,7 +28,7 @@ struct Room(MaybeUninit<[u8; TILES_MAX * PART_BLOCKS * BLOCK_BYTES_MAX]>);
 /// # Safety
 /// As for [`super::quant::tiles`].
 #[inline(always)]
-pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales>(run: &TileRun) {
+pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales, P: Passes>(run: &TileRun) {
     let mut room = Room(MaybeUninit::uninit());
     let room = room.0.as_mut_ptr().cast::<u8>();
     let together = if L::WIDE { tiles_together::<S>() } else { 1 };
@@ -44,31 +44,36 @@ pub(super) unsafe fn tiles<L: Lanes, C: Codes, S: PackedScales>(run: &TileRun) {
             unsafe {
                 unpack::<L, C, S>(run, &piece, room);
                 prefetch::<L, C, S>(run, &pieces.at(index + 1));
-                match piece.tiles.len() {
-                    3 => pass_all::<L, C, S, 3>(run, &piece, rows.clone(), room),
-                    2 => pass_all::<L, C, S, 2>(run, &piece, rows.clone(), room),
-                    _ => pass_all::<L, C, S, 1>(run, &piece, rows.clone(), room),
-                }
+                P::pass_all::<C::Unpacked, S::Unpacked>(run, &piece, rows.clone(), room);
             }
         }
     }
 }
 
-/// Multiplies an unpacked piece of `T` tiles with all row blocks of a range.
+/// Multiplies an unpacked piece with all row blocks of a range.
+/// # Safety
+/// As for [`tiles`]; the weights are the piece as [`unpack`] writes it.
 #[inline(always)]
-unsafe fn pass_all<L: Lanes, C: Codes, S: PackedScales, const T: usize>(
+pub(super) unsafe fn pass_all<L: Lanes, C: Codes, S: Scales>(
     run: &TileRun,
     piece: &Piece,
     row_blocks: Range<usize>,
     weights: *const u8,
 ) {
     let blocks = piece.columns.len();
-    let stride = blocks * group_bytes::<C::Unpacked, S::Unpacked>();
+    let stride = blocks * group_bytes::<C, S>();
     let part = Part { first: piece.columns.start, blocks, weights, stride, ahead: Ahead::Rows };
+    let tile = piece.tiles.start;
     for index in row_blocks {
         let (row, rows) = row_block(index, run.rows, L::ROWS_MAX);
-        // SAFETY: the part was unpacked just now, and the row blocks are those of the activations.
-        unsafe { row_block_pass::<L, C::Unpacked, S::Unpacked, T>(run, piece.tiles.start, row, rows, part) };
+        // SAFETY: as promised by the caller, and the row blocks are those of the activations.
+        unsafe {
+            match piece.tiles.len() {
+                3 if L::WIDE && !S::HALVES => row_block_pass::<L, C, S, 3>(run, tile, row, rows, part),
+                2 if L::WIDE => row_block_pass::<L, C, S, 2>(run, tile, row, rows, part),
+                _ => row_block_pass::<L, C, S, 1>(run, tile, row, rows, part),
+            }
+        }
     }
 }
 

@@ -120,6 +120,24 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(at.cast()))) }
     }
     #[inline(always)]
+    unsafe fn load_powers(at: *const u8) -> Self::F {
+        unsafe {
+            // Two factors, since the smallest powers are below the normal numbers.
+            let (exponent, bias) = (_mm512_cvtepu8_epi32(_mm_load_si128(at.cast())), _mm512_set1_epi32(127 - 64));
+            let half = _mm512_srli_epi32::<1>(exponent);
+            let first = _mm512_slli_epi32::<23>(_mm512_add_epi32(half, bias));
+            let second = _mm512_slli_epi32::<23>(_mm512_add_epi32(_mm512_sub_epi32(exponent, half), bias));
+            _mm512_mul_ps(_mm512_castsi512_ps(first), _mm512_castsi512_ps(second))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f8(at: *const u8) -> Self::F {
+        unsafe {
+            let wide = _mm256_cvtepu8_epi16(_mm_load_si128(at.cast()));
+            _mm512_cvtph_ps(_mm256_slli_epi16::<7>(wide))
+        }
+    }
+    #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
         unsafe { _mm512_cvtepi32_ps(value) }
     }
@@ -147,6 +165,13 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
     #[inline(always)]
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
         unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(places: Self::B, table: &[u8; 16]) -> Self::B {
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, places)
+        }
     }
     #[inline(always)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {
@@ -314,6 +339,31 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
         }
     }
     #[inline(always)]
+    unsafe fn load_powers(at: *const u8) -> Self::F {
+        unsafe {
+            // As above.
+            let low = _mm_load_si128(at.cast());
+            let bytes = [low, _mm_srli_si128::<8>(low)];
+            let exponent = halves!(_mm256_cvtepu8_epi32(bytes));
+            let bias = [_mm256_set1_epi32(127 - 64); 2];
+            let half = [_mm256_srli_epi32::<1>(exponent[0]), _mm256_srli_epi32::<1>(exponent[1])];
+            let rest = halves!(_mm256_sub_epi32(exponent, half));
+            let (first, second) = (halves!(_mm256_add_epi32(half, bias)), halves!(_mm256_add_epi32(rest, bias)));
+            let first = [_mm256_slli_epi32::<23>(first[0]), _mm256_slli_epi32::<23>(first[1])];
+            let second = [_mm256_slli_epi32::<23>(second[0]), _mm256_slli_epi32::<23>(second[1])];
+            let (first, second) = (halves!(_mm256_castsi256_ps(first)), halves!(_mm256_castsi256_ps(second)));
+            halves!(_mm256_mul_ps(first, second))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f8(at: *const u8) -> Self::F {
+        unsafe {
+            let wide = _mm256_slli_epi16::<7>(_mm256_cvtepu8_epi16(_mm_load_si128(at.cast())));
+            let parts = [_mm256_castsi256_si128(wide), _mm256_extracti128_si256::<1>(wide)];
+            halves!(_mm256_cvtph_ps(parts))
+        }
+    }
+    #[inline(always)]
     unsafe fn float(value: Self::I) -> Self::F {
         unsafe { halves!(_mm256_cvtepi32_ps(value)) }
     }
@@ -347,6 +397,13 @@ impl<const VNNI: bool> Lanes for Avx2<VNNI> {
     #[inline(always)]
     unsafe fn or(a: Self::B, b: Self::B) -> Self::B {
         unsafe { halves!(_mm256_or_si256(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn look_up(places: Self::B, table: &[u8; 16]) -> Self::B {
+        unsafe {
+            let table = [_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())); 2];
+            halves!(_mm256_shuffle_epi8(table, places))
+        }
     }
     #[inline(always)]
     unsafe fn or_where(bytes: Self::B, mask: *const u8, value: u8) -> Self::B {

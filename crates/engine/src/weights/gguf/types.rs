@@ -47,6 +47,7 @@ pub fn type_name(id: u32) -> String {
         38 => "IQ4_NL_8_8",
         39 => "MXFP4",
         40 => "NVFP4",
+        41 => "Q1_0",
         _ => return format!("type {id}"),
     };
     name.to_owned()

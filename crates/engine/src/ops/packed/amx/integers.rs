@@ -24,6 +24,7 @@ use crate::ops::packed::x86;
 
 /// The lanes beside the tiles.
 type Avx512 = x86::Avx512<false>;
+use crate::ops::packed::tier::avx512::Unpacked as Unpacked512;
 
 /// Fewer rows than these are not worth a tile.
 pub(in crate::ops::packed) const ROWS_MIN: usize = TILE_ROWS / 2;
@@ -74,14 +75,14 @@ pub(in crate::ops::packed) unsafe fn tiles<C: Codes, S: PackedScales>(run: &Tile
             release();
         }
         if whole < run.rows {
-            quant::tiles::<Avx512, C, S>(&run.rows_after(whole));
+            quant::tiles::<Avx512, C, S, Unpacked512>(&run.rows_after(whole));
         }
     }
 }
 
 /// One tile of weights for some row blocks, part by part of the columns.
 #[inline(always)]
-unsafe fn one_tile<C: Codes, S: Scales>(run: &TileRun, tile: usize, row_blocks: Range<usize>, to: *mut Unpacked) {
+unsafe fn one_tile<C: Codes, S: PackedScales>(run: &TileRun, tile: usize, row_blocks: Range<usize>, to: *mut Unpacked) {
     let all = run.integers.blocks;
     let weights = run.weights.wrapping_add(tile * tile_bytes::<C, S>(all));
     let mut first = 0;
@@ -92,8 +93,8 @@ unsafe fn one_tile<C: Codes, S: Scales>(run: &TileRun, tile: usize, row_blocks: 
             unpack::<C, S>(weights.wrapping_add(first / S::BLOCKS * group_bytes::<C, S>()), blocks, to);
             for index in row_blocks.start..row_blocks.end {
                 match row_block(index, run.rows - run.rows % ROWS_MIN, TILE_ROWS) {
-                    (row, TILE_ROWS) => multiply::<S, TILE_ROWS>(run, tile, row, first, blocks, to),
-                    (row, _) => multiply::<S, ROWS_MIN>(run, tile, row, first, blocks, to),
+                    (row, TILE_ROWS) => multiply::<S::Unpacked, TILE_ROWS>(run, tile, row, first, blocks, to),
+                    (row, _) => multiply::<S::Unpacked, ROWS_MIN>(run, tile, row, first, blocks, to),
                 }
             }
         }
@@ -165,7 +166,9 @@ unsafe fn unpack_register<C: Codes, const V: usize>(at: *const u8, to: *mut u8) 
 
 /// The unpacked part, blocks `first` on, times `M` rows from row `row` on. The tiles work on a block while the floats of
 /// the one before are computed.
-#[inline(always)]
+// Not inlined: one for all types whose scales unpack to the same.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn multiply<S: Scales, const M: usize>(
     run: &TileRun,
     tile: usize,
