@@ -63,7 +63,7 @@ fn a_refusal_names_the_field() {
 fn load(path: &Path, quantize: Option<Quantization>) -> Result<ModelInfo, Error> {
     let config = EngineConfig { context_tokens: Some(64), threads: Some(1), quantize, ..EngineConfig::default() };
     let path = path.to_str().unwrap().to_owned();
-    let source = ModelSource { name: "toy".to_owned(), path, model_dir: "models".into() };
+    let source = ModelSource { name: "toy".to_owned(), path, model_dir: "models".into(), draft_model: None };
     Engine::new(config).unwrap().load(source, &Silent)
 }
 
