@@ -78,6 +78,7 @@ pub(in crate::ops::packed) unsafe fn tiles<C: Codes, S: Scales>(run: &TileRun) {
 /// One tile of weights for some row blocks, part by part of the columns.
 #[inline(always)]
 unsafe fn one_tile<C: Codes, S: Scales>(run: &TileRun, tile: usize, row_blocks: Range<usize>, to: *mut Unpacked) {
+    const { assert!(PART_BLOCKS.is_multiple_of(S::BLOCKS), "a part begins at a group") };
     let all = run.integers.blocks;
     let weights = run.weights.wrapping_add(tile * tile_bytes::<C, S>(all));
     let mut first = 0;
