@@ -70,7 +70,7 @@ pub(in crate::ops::packed) unsafe fn tiles<C: Codes, S: Scales>(run: &TileRun) {
             release();
         }
         if whole < run.rows {
-            quant::tiles::<Avx512, C, S>(&run.from_row(whole));
+            quant::tiles::<Avx512, C, S>(&run.rows_from(whole));
         }
     }
 }
