@@ -29,7 +29,7 @@ thread_local! {
 }
 
 /// Makes the tile instructions work in this process. False, with the reason printed, where it cannot.
-pub fn install() -> bool {
+pub(crate) fn install() -> bool {
     static INSTALLED: OnceLock<bool> = OnceLock::new();
     *INSTALLED.get_or_init(|| {
         if !Tier::Avx512.supported() {
