@@ -118,7 +118,9 @@ fn a_row_is_the_same_alone_and_in_company() {
             for (row, output) in alone.chunks_exact_mut(n).enumerate() {
                 matrix.matmul(&input[row * k..][..k], 1, output, &pools[0]).unwrap();
             }
-            for pool in &pools {
+            // Emulated instructions take a while; the most threads have the most ways to differ.
+            let slow = emulated(tier) && !tier.supported();
+            for pool in &pools[if slow { 2 } else { 0 }..] {
                 for m in [1, 2, 3, 4, 5, 7, 8, 16, 17, 32, 33, 64, 100] {
                     // Another place in the batch, too.
                     for first in [0, 100 - m] {

@@ -103,7 +103,7 @@ impl TileRun {
 
     /// The rows from row `row` on, where a row block of integers begins, as a run of their own.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn rows_after(&self, row: usize) -> Self {
+    pub(super) fn rows_from(&self, row: usize) -> Self {
         let blocks = row * self.integers.blocks;
         let integers = Integers {
             codes: self.integers.codes.wrapping_add(blocks * BLOCK),

@@ -28,14 +28,13 @@ const PART_STEPS: usize = 16;
 struct Zeros([u8; ROW_BYTES]);
 static ZEROS: Zeros = Zeros([0; ROW_BYTES]);
 
-/// Room for what does not lie in memory as the tiles want it.
+/// Room for the outputs of tiles that have fewer than 16, by row block and tile.
 #[repr(C, align(64))]
-struct Spare {
-    /// Outputs of a tile that has fewer than 16, by row half and tile.
-    outputs: [[f32; TILE_ROWS * LANES]; 4],
-    /// The last columns of two tiles of weights, filled up with zeros.
-    weights: [[u8; TILE_BYTES]; 2],
-}
+struct Spare([[f32; TILE_ROWS * LANES]; 4]);
+
+/// The last columns of two tiles of weights, filled up with zeros.
+#[repr(C, align(64))]
+struct LastColumns([[u8; TILE_BYTES]; 2]);
 
 /// Writes a row as bfloats, rounded to the nearest, ties to even.
 /// # Safety
@@ -89,7 +88,7 @@ struct Part {
 /// `run`'s pointers are good for what it says, nobody else writes these outputs, and the CPU has AMX and AVX-512.
 #[inline(always)]
 pub(in crate::ops::packed) unsafe fn tiles(run: &TileRun) {
-    let mut spare = Spare { outputs: [[0.0; TILE_ROWS * LANES]; 4], weights: [[0; TILE_BYTES]; 2] };
+    let mut spare = Spare([[0.0; TILE_ROWS * LANES]; 4]);
     let fours = run.rows / (2 * TILE_ROWS);
     let left = run.rows % TILE_ROWS;
     // SAFETY: as promised by the caller.
@@ -100,9 +99,9 @@ pub(in crate::ops::packed) unsafe fn tiles(run: &TileRun) {
             let mut begin = 0;
             while begin < fours {
                 let end = fours.min(begin + step);
-                for_parts(run, PART_STEPS, &mut spare, &mut |part, spare| {
+                for_parts(run, PART_STEPS, &mut |part| {
                     for four in begin..end {
-                        multiply_four(run, part, four * 2 * TILE_ROWS, spare);
+                        multiply_four(run, part, four * 2 * TILE_ROWS, &mut spare);
                     }
                 });
                 begin = end;
@@ -112,12 +111,12 @@ pub(in crate::ops::packed) unsafe fn tiles(run: &TileRun) {
             // A tile without rows would be a fault.
             let (all, few) = ((16, 64), (left.max(1) as u8, 64));
             Shapes::new([all, all, all, all, all, few, few, few]).load();
-            for_parts(run, usize::MAX, &mut spare, &mut |part, spare| {
+            for_parts(run, usize::MAX, &mut |part| {
                 if run.rows / TILE_ROWS % 2 == 1 {
-                    multiply_two::<true>(run, part, fours * 2 * TILE_ROWS, TILE_ROWS, spare);
+                    multiply_two::<true>(run, part, fours * 2 * TILE_ROWS, TILE_ROWS, &mut spare);
                 }
                 if left > 0 {
-                    multiply_two::<false>(run, part, run.rows - left, left, spare);
+                    multiply_two::<false>(run, part, run.rows - left, left, &mut spare);
                 }
             });
         }
@@ -127,7 +126,8 @@ pub(in crate::ops::packed) unsafe fn tiles(run: &TileRun) {
 
 /// Calls `work` for the tiles of `run`, two at a time, and for at most `steps_max` steps of them at a time, in order.
 #[inline(always)]
-unsafe fn for_parts(run: &TileRun, steps_max: usize, spare: &mut Spare, work: &mut impl FnMut(Part, &mut Spare)) {
+unsafe fn for_parts(run: &TileRun, steps_max: usize, work: &mut impl FnMut(Part)) {
+    let mut last = LastColumns([[0; TILE_BYTES]; 2]);
     let pairs = run.brains.pairs;
     let (full, left) = (pairs / STEP_PAIRS, pairs % STEP_PAIRS);
     let mut tile = run.tiles.start;
@@ -139,19 +139,19 @@ unsafe fn for_parts(run: &TileRun, steps_max: usize, spare: &mut Spare, work: &m
         while first < full {
             let steps = steps_max.min(full - first);
             let weights = weights.map(|weights| weights.wrapping_add(first * TILE_BYTES));
-            work(Part { tile, second, weights, first, steps }, spare);
+            work(Part { tile, second, weights, first, steps });
             first += steps;
         }
         if left > 0 {
-            for (to, from) in spare.weights.iter_mut().zip(weights) {
+            for (to, from) in last.0.iter_mut().zip(weights) {
                 // SAFETY: these pairs of columns are the tile's last, and fewer than a step has.
                 unsafe {
                     let from = from.wrapping_add(full * TILE_BYTES);
                     to.as_mut_ptr().copy_from_nonoverlapping(from, left * ROW_BYTES);
                 }
             }
-            let weights = [spare.weights[0].as_ptr(), spare.weights[1].as_ptr()];
-            work(Part { tile, second, weights, first: full, steps: 1 }, spare);
+            let weights = [last.0[0].as_ptr(), last.0[1].as_ptr()];
+            work(Part { tile, second, weights, first: full, steps: 1 });
         }
         tile += 2;
     }
@@ -246,7 +246,7 @@ unsafe fn multiply_four(run: &TileRun, part: Part, row: usize, spare: &mut Spare
     // SAFETY: the part's weights, the rows and the outputs are as long as is walked here.
     unsafe {
         let next = row + TILE_ROWS;
-        let [a, b, c, d] = &mut spare.outputs;
+        let [a, b, c, d] = &mut spare.0;
         let a = Sums::begin(run, part, 0, row, TILE_ROWS, a);
         let b = Sums::begin(run, part, 1, row, TILE_ROWS, b);
         let c = Sums::begin(run, part, 0, next, TILE_ROWS, c);
@@ -327,7 +327,7 @@ macro_rules! two_products {
 unsafe fn multiply_two<const FULL: bool>(run: &TileRun, part: Part, row: usize, rows: usize, spare: &mut Spare) {
     // SAFETY: as for `multiply_four`.
     unsafe {
-        let [a, b, ..] = &mut spare.outputs;
+        let [a, b, ..] = &mut spare.0;
         let a = Sums::begin(run, part, 0, row, rows, a);
         let b = Sums::begin(run, part, 1, row, rows, b);
         let at = rows_at(run, part, row, rows);

@@ -75,7 +75,7 @@ pub(in crate::ops::packed) unsafe fn tiles<C: Codes, S: PackedScales>(run: &Tile
             release();
         }
         if whole < run.rows {
-            quant::tiles::<Avx512, C, S, Unpacked512>(&run.rows_after(whole));
+            quant::tiles::<Avx512, C, S, Unpacked512>(&run.rows_from(whole));
         }
     }
 }
@@ -83,6 +83,7 @@ pub(in crate::ops::packed) unsafe fn tiles<C: Codes, S: PackedScales>(run: &Tile
 /// One tile of weights for some row blocks, part by part of the columns.
 #[inline(always)]
 unsafe fn one_tile<C: Codes, S: PackedScales>(run: &TileRun, tile: usize, row_blocks: Range<usize>, to: *mut Unpacked) {
+    const { assert!(PART_BLOCKS.is_multiple_of(S::BLOCKS), "a part begins at a group") };
     let all = run.integers.blocks;
     let weights = run.weights.wrapping_add(tile * tile_bytes::<C, S>(all));
     let mut first = 0;
