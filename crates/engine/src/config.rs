@@ -90,7 +90,7 @@ impl FromStr for KvType {
         let named = Self::NAMES.iter().find(|(_, name)| *name == asked);
         named.map(|(kv_type, _)| *kv_type).ok_or_else(|| {
             let names = Self::NAMES.map(|(_, name)| name).join(", ");
-            format!("`{text}` is no type of the key-value cache; there are {names}")
+            format!("`{text}` is no cache_type; there are {names}")
         })
     }
 }

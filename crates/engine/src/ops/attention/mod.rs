@@ -10,6 +10,7 @@
 mod kernel;
 mod layout;
 mod piece;
+mod softmax;
 mod store;
 mod tiers;
 

@@ -3,6 +3,7 @@
 //! Invariant: a tier's functions are called only on a CPU that has its instructions.
 
 use super::kernel::{self, CHUNK, Mix, Operand, Scores, Seen, Visitor};
+use super::softmax;
 use crate::ops::packed::lanes::Portable;
 #[cfg(target_arch = "aarch64")]
 use crate::ops::packed::neon::Neon;
@@ -20,9 +21,9 @@ pub(super) trait Kernels {
     unsafe fn mix<O: Operand>(mix: &Mix<'_>, operand: O);
     /// [`kernel::widen`].
     unsafe fn widen<O: Operand>(rows: usize, columns: usize, to: *mut f32, operand: O);
-    /// [`kernel::soften`].
+    /// [`softmax::soften`].
     unsafe fn soften(row: &mut [f32; CHUNK], seen: Seen, softcap: Option<f32>) -> (f32, f32);
-    /// [`kernel::merge`].
+    /// [`softmax::merge`].
     unsafe fn merge(state: &mut [f32], chunk: &[f32]);
 }
 
@@ -50,11 +51,11 @@ macro_rules! kernels {
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn soften(row: &mut [f32; CHUNK], seen: Seen, softcap: Option<f32>) -> (f32, f32) {
-                kernel::soften::<{ $fused }>(row, seen, softcap)
+                softmax::soften::<{ $fused }>(row, seen, softcap)
             }
             $(#[target_feature(enable = $features)])?
             unsafe fn merge(state: &mut [f32], chunk: &[f32]) {
-                kernel::merge::<{ $fused }>(state, chunk)
+                softmax::merge::<{ $fused }>(state, chunk)
             }
         }
     };
