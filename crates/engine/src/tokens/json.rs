@@ -2,6 +2,8 @@
 //! `Tokenizer::from_json` leads here.
 //! *Invariant*: nothing is cut short or padded, whatever the file asks for.
 
+use std::panic::catch_unwind;
+
 use serde_json::Value;
 use tokenizers::DecoderWrapper;
 
@@ -15,7 +17,10 @@ const PROBE: &str = "a";
 
 pub(super) fn tokenizer(json: &[u8], config: Option<&Value>, generation: Option<&Value>) -> Result<Tokenizer> {
     let unreadable = |error: tokenizers::Error| Error::unreadable(format!("tokenizer.json: {error}"));
-    let mut library = tokenizers::Tokenizer::from_bytes(json).map_err(unreadable)?;
+    // The library panics on some malformed parts (its decoder's, for one) where an error would do.
+    let parsed = catch_unwind(|| tokenizers::Tokenizer::from_bytes(json));
+    let parsed = parsed.map_err(|_| Error::unreadable("tokenizer.json: it is malformed"))?;
+    let mut library = parsed.map_err(unreadable)?;
     library.with_truncation(None).map_err(unreadable)?;
     library.with_padding(None);
 

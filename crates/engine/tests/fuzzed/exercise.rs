@@ -26,6 +26,12 @@ fn folder() -> &'static Path {
     })
 }
 
+/// Takes the folder away again.
+#[allow(dead_code)]
+pub(crate) fn clean_up() {
+    let _ = std::fs::remove_dir_all(folder());
+}
+
 /// `bytes` as one GGUF file.
 pub(crate) fn gguf(bytes: &[u8]) {
     let path = folder().join("model.gguf");

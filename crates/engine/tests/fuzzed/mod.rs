@@ -66,8 +66,9 @@ fn the_corpus_of_both_readers_does_no_harm() {
     // One after the other: they share a folder.
     replay("gguf", exercise::gguf);
     replay("safetensors", exercise::safetensors);
-    damage("gguf", exercise::gguf, 1, 20);
-    damage("safetensors", exercise::safetensors, 1, 20);
+    damage("gguf", exercise::gguf, 1, 8);
+    damage("safetensors", exercise::safetensors, 1, 8);
+    exercise::clean_up();
 }
 
 /// The same for longer, where there is no fuzzer: `cargo test -p engine --test floors fuzzed::longer -- --ignored`.
@@ -78,6 +79,7 @@ fn longer_damage_does_no_harm() {
         damage("gguf", exercise::gguf, seed, 50);
         damage("safetensors", exercise::safetensors, seed, 50);
     }
+    exercise::clean_up();
 }
 
 /// A model of some kilobytes.
