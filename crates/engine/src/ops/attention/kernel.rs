@@ -157,7 +157,6 @@ impl Part {
 /// Rows that are computed together: as many as registers allow, and no more than there are.
 #[inline(always)]
 pub(super) fn rows_together<L: Lanes>(left: usize) -> usize {
-    // Not a `match` on ranges with guards: with guards that are constantly false it has been compiled wrongly.
     if L::WIDE && left >= 6 {
         if left >= 8 { 8 } else { 6 }
     } else if left >= 4 {
