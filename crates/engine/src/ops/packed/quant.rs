@@ -15,7 +15,7 @@ use super::tier::TileRun;
 use super::{pieces::Piece, unpacked};
 
 /// How far ahead weights are asked for. Measured: less is late, more is evicted again.
-const PREFETCH_BYTES: usize = 2048;
+const PREFETCH_BYTES: usize = 6144;
 /// Blocks of rows from which on unpacking the weights first is repaid.
 const UNPACK_ROW_BLOCKS_MIN: usize = 9;
 
