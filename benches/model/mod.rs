@@ -122,7 +122,8 @@ impl Model {
             let rows = batch.push(&tokens, start, &blocks);
             batch.logit_rows.push(rows.end - 1);
         }
-        std::hint::black_box(self.decoder.forward(&batch, &mut self.pages).unwrap());
+        let logits = self.decoder.forward(&batch, &mut self.pages).unwrap();
+        self.decoder.take_back(std::hint::black_box(logits));
     }
 
     /// Fills positions below `depth` of every sequence, in chunks.

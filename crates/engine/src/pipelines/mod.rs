@@ -12,6 +12,9 @@ pub trait TextModel: Send {
     /// Computes a step and gives the logits of its `logit_rows`.
     fn forward(&mut self, batch: &Batch) -> Result<Logits>;
 
+    /// Takes logits that are no longer needed, so that their memory serves the next step.
+    fn take_back(&mut self, _logits: Logits) {}
+
     /// Blocks of the cache behind it.
     fn blocks(&self) -> usize;
 }

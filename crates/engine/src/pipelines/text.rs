@@ -27,6 +27,10 @@ impl TextModel for TextPipeline {
         self.decoder.forward(batch, &mut self.pages)
     }
 
+    fn take_back(&mut self, logits: Logits) {
+        self.decoder.take_back(logits);
+    }
+
     fn blocks(&self) -> usize {
         self.pages.blocks()
     }

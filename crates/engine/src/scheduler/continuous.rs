@@ -233,6 +233,7 @@ impl Continuous {
                         ended.push(index);
                     }
                 }
+                self.model.take_back(logits);
             }
             Err(error) => ended = self.compute_one_by_one(rows, error),
         }
