@@ -36,7 +36,8 @@ def llama_cpp(folder, model, threads):
 def lampstand(program, model, threads):
     command = lambda port, parallel: [
         *[program, "--api", "--api-port", port, "--offline", "--cpu", "--model", model, "--threads", threads],
-        *["--parallel", parallel, "--ctx-size", CONTEXT_TOKENS],
+        # A random model soon repeats itself, which guessing ahead would make too much of.
+        *["--parallel", parallel, "--ctx-size", CONTEXT_TOKENS, "--speculation", "none"],
     ]
     return Side(command, [program, model])
 
