@@ -1,6 +1,6 @@
 //! Tokens per second while talking: one row per sequence and step, 1, 8, 16 and 32 sequences; and the bytes of weights
 //! read for that, as a share of the bandwidth of reading measured in the same run.
-//! `cargo bench --bench decode -- [--model FILE]... [--threads N] [--batch 1,8] [--tokens 32] [--depth 0] [--repeat 3]`
+//! `cargo bench --bench decode -- [--model FILE]... [--threads N] [--batch 1,8] [--tokens 32] [--depth 0] [--repeat 3] [--tier avx2]`
 //! Invariant: loading and the first forward are not counted; the figure is the median of the repeats.
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn main() {
     let memory = Memory::large();
     let most = arguments.batches.iter().copied().max().unwrap_or(1);
     for path in &arguments.models {
-        let mut model = Model::open(path, arguments.threads, most, arguments.depth + arguments.tokens);
+        let mut model = Model::open(path, arguments.pool(), most, arguments.depth + arguments.tokens);
         model.fill(most, arguments.depth);
         for &batch in &arguments.batches {
             let before = memory.bandwidth(arguments.threads);

@@ -1,5 +1,5 @@
 //! Tokens per second while reading a prompt of one sequence, in steps as large as the engine's own.
-//! `cargo bench --bench prefill -- [--model FILE]... [--threads N] [--tokens 512] [--depth 0] [--repeat 3]`
+//! `cargo bench --bench prefill -- [--model FILE]... [--threads N] [--tokens 512] [--depth 0] [--repeat 3] [--tier avx2]`
 //! Invariant: loading and the first forward are not counted; the figure is the median of the repeats.
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use model::{Arguments, Model, median, report};
 fn main() {
     let arguments = Arguments::read(512, &[1]);
     for path in &arguments.models {
-        let mut model = Model::open(path, arguments.threads, 1, arguments.depth + arguments.tokens);
+        let mut model = Model::open(path, arguments.pool(), 1, arguments.depth + arguments.tokens);
         model.fill(1, arguments.depth);
         model.step(1, arguments.depth, arguments.tokens.min(32));
         let speeds = (0..arguments.repeat).map(|_| {

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::batch::Batch;
-use engine::config::{BLOCK_TOKENS, EngineConfig, KvType};
+use engine::config::{BLOCK_TOKENS, CpuTier, EngineConfig, KvType};
 use engine::decoder::Decoder;
 use engine::kv::pages::Pages;
 use engine::ops::pool::Pool;
+use engine::ops::packed::Tier;
 use engine::progress::Silent;
 use engine::weights::{self, Description, ModelFiles};
 
 use crate::toy::gguf::Mix;
 
-/// `--model FILE` (any number), `--threads N`, `--repeat N`, `--tokens N`, `--batch A,B,...`, `--depth N`.
+/// `--model FILE` (any number), `--threads N`, `--repeat N`, `--tokens N`, `--batch A,B,...`, `--depth N`, `--tier NAME`.
 pub(crate) struct Arguments {
     pub(crate) models: Vec<PathBuf>,
     pub(crate) threads: usize,
@@ -25,14 +26,23 @@ pub(crate) struct Arguments {
     pub(crate) tokens: usize,
     pub(crate) batches: Vec<usize>,
     pub(crate) depth: usize,
+    /// The instructions to use; none takes the best.
+    pub(crate) tier: CpuTier,
 }
 
 impl Arguments {
     /// Reads the command line; `tokens` and `batches` are the defaults of this bench.
     pub(crate) fn read(tokens: usize, batches: &[usize]) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut read =
-            Self { models: Vec::new(), threads: cores, repeat: 3, tokens, batches: batches.to_vec(), depth: 0 };
+        let mut read = Self {
+            models: Vec::new(),
+            threads: cores,
+            repeat: 3,
+            tokens,
+            batches: batches.to_vec(),
+            depth: 0,
+            tier: CpuTier::Auto,
+        };
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         while let Some(name) = arguments.next() {
             let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
@@ -43,6 +53,7 @@ impl Arguments {
                 "--repeat" => read.repeat = number(),
                 "--tokens" => read.tokens = number(),
                 "--depth" => read.depth = number(),
+                "--tier" => read.tier = value.parse().unwrap(),
                 "--batch" => read.batches = value.split(',').map(|batch| batch.parse().unwrap()).collect(),
                 _ => panic!("unknown argument {name}"),
             }
@@ -51,6 +62,11 @@ impl Arguments {
             read.models = random_models();
         }
         read
+    }
+
+    /// Threads that compute as was asked.
+    pub(crate) fn pool(&self) -> Arc<Pool> {
+        Arc::new(Pool::with_tier(self.threads, Tier::choose(self.tier).unwrap()).unwrap())
     }
 }
 
@@ -88,7 +104,7 @@ pub(crate) struct Model {
 
 impl Model {
     /// Opens `path` with room for `sequences` of `tokens` tokens.
-    pub(crate) fn open(path: &Path, threads: usize, sequences: usize, tokens: usize) -> Self {
+    pub(crate) fn open(path: &Path, pool: Arc<Pool>, sequences: usize, tokens: usize) -> Self {
         let opened = weights::open(&ModelFiles::locate(path, None).unwrap()).unwrap();
         let family = match &opened.description {
             Description::Gguf(metadata) => {
@@ -97,7 +113,6 @@ impl Model {
             }
             Description::Safetensors { config, .. } => engine::families::from_config_json(config).unwrap(),
         };
-        let pool = Arc::new(Pool::new(threads).unwrap());
         let size = |name| opened.weights.get(name).unwrap().map_or(0, |tensor| tensor.bytes.len() as u64);
         let head = size("output.weight") + size("lm_head.weight");
         let looked_up = if head > 0 { size("token_embd.weight") + size("model.embed_tokens.weight") } else { 0 };
