@@ -45,6 +45,12 @@ struct Layer {
     shape: AttentionShape,
 }
 
+/// What all layers of a step share.
+struct Step<'a> {
+    batch: &'a Batch,
+    table: RotaryTable,
+}
+
 /// A decoder's weights, ready to run.
 pub struct Decoder {
     config: DecoderConfig,
@@ -125,14 +131,14 @@ impl Decoder {
                 keys: Keys::Blocks { blocks: &span.blocks, count: span.start + span.rows.len() },
             })
             .collect();
-        let table = self.rotary.table(&batch.positions);
+        let step = Step { batch, table: self.rotary.table(&batch.positions) };
         let mut x = self.embed(&batch.tokens)?;
         // What the layer before adds to `x`; it is added on the way to the next norm.
         let mut delta: Option<Lent<'_>> = None;
         for (index, layer) in self.layers.iter().enumerate() {
-            let query = self.write_keys(index, layer, &mut x, delta.take(), &table, batch, pages)?;
+            let query = self.write_keys(&step, index, &mut x, delta.take(), pages)?;
             let cache = KeyValues::Paged(pages.layer(index)?);
-            let extras = AttentionExtras { rotation: Some(&table), sinks: None };
+            let extras = AttentionExtras { rotation: Some(&step.table), sinks: None };
             let mixed = attention::attend(&query, &cache, &layer.shape, &extras, &spans, pool)?;
             let attended = layer.attention_output.forward(&mixed, pool)?;
             drop((query, mixed));
@@ -189,19 +195,15 @@ impl Decoder {
     }
 
     /// Queries, keys and values of a layer; the latter two go to the cache, the queries are returned, not yet rotated.
-    #[allow(clippy::too_many_arguments)]
     fn write_keys<'a>(
         &'a self,
+        step: &Step<'_>,
         index: usize,
-        layer: &Layer,
         x: &mut Lent<'a>,
         delta: Option<Lent<'_>>,
-        table: &RotaryTable,
-        batch: &Batch,
         pages: &mut Pages,
     ) -> Result<Lent<'a>> {
-        let pool = &*self.pool;
-        let eps = self.config.norm_eps;
+        let (pool, layer, eps) = (&*self.pool, &self.layers[index], self.config.norm_eps);
         let [mut query, mut key, value] =
             self.forward_normed([&layer.query, &layer.key, &layer.value], &layer.attention_norm, x, delta)?;
         if let Some(weight) = &layer.query_norm {
@@ -210,7 +212,7 @@ impl Decoder {
         if let Some(weight) = &layer.key_norm {
             key = rows::rms_norm(&key, weight, eps, pool)?;
         }
-        pages.write(index, batch, &values(&key)?, &values(&value)?, Some(table), pool)?;
+        pages.write(index, step.batch, &values(&key)?, &values(&value)?, Some(&step.table), pool)?;
         Ok(query)
     }
 
