@@ -11,8 +11,8 @@ use engine::batch::Batch;
 use engine::config::{BLOCK_TOKENS, CpuTier, EngineConfig, KvType};
 use engine::decoder::Decoder;
 use engine::kv::pages::Pages;
-use engine::ops::pool::Pool;
 use engine::ops::packed::Tier;
+use engine::ops::pool::Pool;
 use engine::progress::Silent;
 use engine::weights::{self, Description, ModelFiles};
 
