@@ -174,7 +174,7 @@ impl RowSource for Normed<'_> {
         self.weight.len()
     }
 
-    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+    unsafe fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
         let columns = self.weight.len();
         rms_norm_rows(self.tier, &self.x[index * columns..][..columns], self.weight, self.eps, room);
         room
@@ -211,13 +211,13 @@ impl RowSource for NormedSum<'_> {
         self.normed.columns()
     }
 
-    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+    unsafe fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
         let Normed { x, weight, eps, tier } = self.normed;
         let columns = weight.len();
         let (x, delta) = (&x[index * columns..][..columns], &self.delta[index * columns..][..columns]);
-        // SAFETY: `sum` is borrowed for as long as `self` lives, and a row is asked for by one thread at a time, as the
-        // trait demands.
-        add_norm_row(tier, x, delta, weight, eps, unsafe { self.sum.slice(index * columns, columns) }, room);
+        // SAFETY: `sum` is borrowed for as long as `self` lives, and nobody else has this row, as the caller promises.
+        let sum = unsafe { self.sum.slice(index * columns, columns) };
+        add_norm_row(tier, x, delta, weight, eps, sum, room);
         room
     }
 }
@@ -243,7 +243,7 @@ impl RowSource for Gated<'_> {
         self.columns
     }
 
-    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
+    unsafe fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32] {
         let row = index * self.columns..(index + 1) * self.columns;
         silu_multiply_row(self.tier, &self.gate[row.clone()], &self.up[row], room);
         room

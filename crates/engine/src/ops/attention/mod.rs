@@ -157,25 +157,11 @@ pub fn attend_into(
     output: &mut [f32],
     pool: &Pool,
 ) -> Result<()> {
-    attend_on(pool.tier(), query, source, shape, extras, spans, output, pool)
-}
-
-/// The same with the instructions of `tier`, which the CPU has.
-#[allow(clippy::too_many_arguments)]
-fn attend_on(
-    tier: Tier,
-    query: &[f32],
-    source: &KeyValues<'_>,
-    shape: &AttentionShape,
-    extras: &AttentionExtras<'_>,
-    spans: &[QuerySpan<'_>],
-    output: &mut [f32],
-    pool: &Pool,
-) -> Result<()> {
     check(query, source, shape, extras, spans, output)?;
     let mut tiles = tiles(shape, spans);
     let (pieces, records) = cut(&mut tiles, shape, pool.threads());
     let mut scratch = pool.take_scratch();
+    let tier = pool.tier();
     let job = Job {
         tier,
         query,

@@ -70,12 +70,12 @@ impl World {
         start: usize,
         threads: usize,
     ) -> Vec<f32> {
-        let pool = Pool::new(threads).unwrap();
+        let pool = Pool::with_tier(threads, self.tier).unwrap();
         let rows = query.len() / (self.shape.heads * self.shape.head_dim);
         let span = QuerySpan { first_row: 0, rows, start, keys };
         let extras = AttentionExtras { rotation: None, sinks: self.sinks.as_deref() };
         let mut output = vec![0.0; query.len()];
-        attend_on(self.tier, query, source, &self.shape, &extras, &[span], &mut output, &pool).unwrap();
+        attend_into(query, source, &self.shape, &extras, &[span], &mut output, &pool).unwrap();
         output
     }
 

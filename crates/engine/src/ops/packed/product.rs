@@ -24,9 +24,10 @@ pub trait RowSource: Sync {
     fn rows(&self) -> usize;
     /// Numbers in a row.
     fn columns(&self) -> usize;
-    /// Row `index`, in `room`, which has as many numbers, or elsewhere. One thread at a time asks for a row; it may be
-    /// asked for again.
-    fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32];
+    /// Row `index`, in `room`, which has as many numbers, or elsewhere. It may be asked for again.
+    /// # Safety
+    /// Nobody else asks for the same row meanwhile: a source may keep what it computes on the way.
+    unsafe fn row<'a>(&'a self, index: usize, room: &'a mut [f32]) -> &'a [f32];
 }
 
 /// Rows that lie in memory one after the other.
@@ -51,7 +52,7 @@ impl RowSource for Given<'_> {
         self.values.len().checked_div(self.rows).unwrap_or(0)
     }
 
-    fn row<'a>(&'a self, index: usize, _room: &'a mut [f32]) -> &'a [f32] {
+    unsafe fn row<'a>(&'a self, index: usize, _room: &'a mut [f32]) -> &'a [f32] {
         &self.values[index * self.columns()..][..self.columns()]
     }
 }
@@ -154,7 +155,9 @@ fn prepare(parts: &[Part<'_>], input: &dyn RowSource, scratch: &mut Scratch, poo
             for index in range {
                 let (first, rows) = blocks.at(index, m);
                 for i in 0..rows {
-                    write(input.row(first + i, &mut room), RowAt { first, rows, i });
+                    // SAFETY: a row is in one range of this job, and one job is done after the other.
+                    let row = unsafe { input.row(first + i, &mut room) };
+                    write(row, RowAt { first, rows, i });
                 }
             }
             pool.put_values(room);
