@@ -32,4 +32,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
 pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
 pub use progress::Progress;
-pub use request::{GenerateRequest, Prompt, Sampling};
+pub use request::{
+    Adaptive, Distribution, Dry, DynamicTemperature, GenerateRequest, Guidance, Mirostat, Prompt, SamplerStep, Sampling,
+};

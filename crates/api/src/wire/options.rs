@@ -88,6 +88,7 @@ impl Options {
             presence_penalty: within("presence_penalty", self.presence_penalty, -2.0..=2.0, 0.0)?,
             logit_bias: logit_bias(self.logit_bias.unwrap_or_default())?,
             seed: seed(self.seed)?,
+            ..Sampling::default()
         };
         let choices = self.n.unwrap_or(1);
         if !(1..=limits.choices_max).contains(&choices) {
