@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
-use api::settings::{Layer, Settings};
+use api::settings::{Compat, Layer, Settings};
 use api::state::State;
 use engine::{Engine, Progress};
 use serde_json::Value;
@@ -53,7 +53,9 @@ impl Service {
 
     /// A server whose model is still to come.
     pub(crate) fn start_without_model(flags: Layer) -> Self {
-        let flags = Layer { model_dir: Some(crate::root().join("models")), cpu: Some(true), ..flags };
+        // Tests of OpenAI's dialect need not name a model each time; those of `auto` say so.
+        let compat = flags.compat.or(Some(Compat::OpenAi));
+        let flags = Layer { model_dir: Some(crate::root().join("models")), cpu: Some(true), compat, ..flags };
         let settings = Settings::from_layers(flags, Layer::default(), |_| None).unwrap();
         let engine = Engine::new(settings.engine_config()).unwrap();
         let state = Data::new(State::new(engine, settings));

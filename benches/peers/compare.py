@@ -66,6 +66,7 @@ def read_arguments():
     parser.add_argument("--tokens", type=int, default=32, help="tokens decoded by each sequence")
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prompt of the row `prefill`")
     parser.add_argument("--rounds", type=int, default=2, help="requests of each client in the row `http`")
+    parser.add_argument("--tier", help="ours by these instructions only, such as avx2; build llama.cpp without the others")
     parser.add_argument("--mistralrs", type=pathlib.Path, help="a Python that has the package mistralrs: a third column")
     return parser.parse_args()
 
@@ -114,7 +115,9 @@ def measure(arguments, programs, model, name):
 def row(arguments, programs, model, name, open_servers):
     """The row's label, what runs llama.cpp and what runs ours; each call returns one figure."""
     threads, tokens = arguments.threads, arguments.tokens
-    ours = lambda bench, *options: lambda: our_speed([programs[bench], "--model", model, "--threads", threads, "--repeat", 1, *options])
+    tier = ["--tier", arguments.tier] if arguments.tier else []
+    shared = ["--model", model, "--threads", threads, "--repeat", 1, *tier]
+    ours = lambda bench, *options: lambda: our_speed([programs[bench], *shared, *options])
     bench = [arguments.llama / "llama-bench", "-m", model, "-t", threads, "-r", 1, "-o", "json"]
     theirs = lambda *options: lambda: llama_speed([*bench, *options])
     if name == "decode":

@@ -10,7 +10,7 @@ use clap::{CommandFactory, Parser};
 
 use engine::{CpuTier, KvType};
 
-use crate::settings::{ByteSize, Layer, Quantize, Secret, SpeculationMode, nearest};
+use crate::settings::{ByteSize, Compat, Layer, Quantize, Secret, SpeculationMode, nearest};
 
 /// How to start, for whoever said nothing.
 pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI client, on this machine.
@@ -66,6 +66,12 @@ pub struct Flags {
     /// The key for what changes the server; opens everything else too [default: none]
     #[arg(long, value_name = "KEY", help_heading = "Where it listens")]
     pub admin_key: Option<Secret>,
+
+    /// Whose clients are served: openai, oobabooga (text-generation-webui's), or auto, by each request [default: auto]
+    ///
+    /// A request that names a model is OpenAI's; one that names none is text-generation-webui's, whose examples never do.
+    #[arg(long, value_name = "WHOSE", help_heading = "Where it listens")]
+    pub compat: Option<Compat>,
 
     /// What to load [default: starter/chat]
     ///
@@ -179,6 +185,7 @@ impl Flags {
             parallel: self.parallel,
             kv_cache: self.kv_cache,
             speculation: self.speculation,
+            compat: self.compat,
             draft_tokens_max: self.draft_tokens_max,
             draft_model: self.draft_model,
             cache_type: self.cache_type,
@@ -232,7 +239,7 @@ mod tests {
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
-            --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s";
+            --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s --compat oobabooga";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -247,6 +254,7 @@ mod tests {
             parallel: Some(3),
             kv_cache: Some(ByteSize(2 << 30)),
             speculation: Some(SpeculationMode::None),
+            compat: Some(Compat::Oobabooga),
             draft_tokens_max: Some(5),
             draft_model: Some("s".into()),
             cache_type: Some(KvType::Q8_0),
@@ -276,6 +284,7 @@ mod tests {
         assert!(error("lampstand --api --api-port many").contains("--api-port"));
         assert!(error("lampstand --api --api-port").contains("--api-port"));
         assert!(error("lampstand --api --speculation maybe").contains("--speculation"));
+        assert!(error("lampstand --api --compat azure").contains("oobabooga"));
         assert!(error("lampstand --api --kv-cache big").contains("--kv-cache"));
         assert!(error("lampstand --api --cpu-tier mmx").contains("avx512"));
         assert!(error("lampstand --api --cache-type q3").contains("q8_0"));

@@ -12,6 +12,7 @@ use crate::services::prompts::Rendering;
 use crate::services::turn::{Delta, Reply, Turn};
 use crate::state::State;
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
+use crate::wire::dialect::Dialect;
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
@@ -19,6 +20,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
         Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
+    let dialect = Dialect::of(state.settings.compat, options.model.is_some());
     let model = state.model(options.model.as_deref())?;
     let header = Header::new(&model.name);
     let wants_logprobs = options.request.logprobs.is_some();
@@ -31,8 +33,8 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     };
     let mut reply = turn.begin(&state.engine, &state.prompts).await?;
     if options.stream {
-        let chunks = Chunks::new(header, options.include_usage);
-        let stream = Stream { reply, chunks, choices: options.choices };
+        let chunks = Chunks::new(header, dialect, options.include_usage);
+        let stream = Stream { reply, chunks, dialect, choices: options.choices };
         return Ok(sse::respond(stream, state.keep_alive(), permit));
     }
     let mut answer = Collector::new(header, options.choices, wants_logprobs);
@@ -50,6 +52,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
 struct Stream {
     reply: Reply,
     chunks: Chunks,
+    dialect: Dialect,
     choices: u32,
 }
 
@@ -70,5 +73,9 @@ impl sse::Source for Stream {
 
     fn closing(&mut self) -> Option<String> {
         self.chunks.usage().map(|chunk| sse::data(&chunk))
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
     }
 }

@@ -15,11 +15,13 @@ use crate::services::generation::{Events, draws};
 use crate::services::turn::blocking;
 use crate::state::State;
 use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
+use crate::wire::dialect::Dialect;
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
     let Asked { prompts, echo, options } = Request::read(&body, state.limits())?;
     drop(body);
+    let dialect = Dialect::of(state.settings.compat, options.model.is_some());
     let model = state.model(options.model.as_deref())?;
     let wants_logprobs = options.request.logprobs.is_some();
     let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
@@ -33,8 +35,8 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     });
     let mut pieces = Pieces { events: events.await?, echoes };
     if options.stream {
-        let chunks = Chunks::new(header, options.include_usage);
-        return Ok(sse::respond(Stream { pieces, chunks }, state.keep_alive(), permit));
+        let chunks = Chunks::new(header, dialect, options.include_usage);
+        return Ok(sse::respond(Stream { pieces, chunks, dialect }, state.keep_alive(), permit));
     }
     let mut answer = Collector::new(header);
     while let Some(piece) = pieces.next().await {
@@ -125,6 +127,7 @@ impl Echo {
 struct Stream {
     pieces: Pieces,
     chunks: Chunks,
+    dialect: Dialect,
 }
 
 impl sse::Source for Stream {
@@ -143,5 +146,9 @@ impl sse::Source for Stream {
 
     fn closing(&mut self) -> Option<String> {
         self.chunks.usage().map(|chunk| sse::data(&chunk))
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
     }
 }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::error::{ApiError, Result};
 use crate::state::Permit;
+use crate::wire::dialect::Dialect;
 
 /// What a stream is made of. Texts are made by [`data`].
 pub(super) trait Source: 'static {
@@ -22,10 +23,15 @@ pub(super) trait Source: 'static {
     fn next(&mut self) -> impl Future<Output = Option<Result<String>>>;
     /// What is sent before the last line if all went well.
     fn closing(&mut self) -> Option<String>;
+    /// Whose client reads it.
+    fn dialect(&self) -> Dialect;
 }
 
 /// The last line of a stream.
 const DONE: &str = "data: [DONE]\n\n";
+
+/// The same for those who parse every event as JSON: a comment is none.
+const DONE_COMMENT: &str = ": [DONE]\n\n";
 
 /// A comment, which every client skips; it keeps proxies from closing a silent connection.
 const KEEP_ALIVE: &str = ": keep-alive\n\n";
@@ -84,7 +90,11 @@ impl<S: Source> Lines<S> {
             None => {
                 self.ended = true;
                 self.ready.extend(self.source.closing());
-                self.ready.push_back(DONE.to_owned());
+                let last = match self.source.dialect() {
+                    Dialect::OpenAi => DONE,
+                    Dialect::Oobabooga => DONE_COMMENT,
+                };
+                self.ready.push_back(last.to_owned());
                 self.ready.pop_front()
             }
         }
@@ -118,6 +128,10 @@ mod tests {
 
         fn closing(&mut self) -> Option<String> {
             Some("data: usage\n\n".into())
+        }
+
+        fn dialect(&self) -> Dialect {
+            Dialect::OpenAi
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::{CpuTier, EngineConfig, HubConfig, KvType, ModelSource, Speculation};
 use serde::Deserialize;
 
-pub use values::{ByteSize, Quantize, Secret, SpeculationMode, nearest};
+pub use values::{ByteSize, Compat, Quantize, Secret, SpeculationMode, nearest};
 
 /// The commented defaults.
 pub const EXAMPLE: &str = include_str!("../../../../settings.yaml.example");
@@ -71,6 +71,8 @@ settings! {
         api_port: u16,
         /// More names under which a loopback server may be called.
         allowed_hosts: Vec<String>,
+        /// Whose clients are served.
+        compat: Compat,
         /// What to load.
         model: String,
         /// Where models lie.

@@ -86,6 +86,36 @@ impl<'de> Deserialize<'de> for SpeculationMode {
     }
 }
 
+/// Whose clients are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compat {
+    /// Each request shows it.
+    Auto,
+    /// OpenAI's alone.
+    OpenAi,
+    /// Those of text-generation-webui's API.
+    Oobabooga,
+}
+
+impl FromStr for Compat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "auto" => Ok(Self::Auto),
+            "openai" => Ok(Self::OpenAi),
+            "oobabooga" => Ok(Self::Oobabooga),
+            _ => Err(format!("`{text}` is no such choice; there are `auto`, `openai` and `oobabooga`")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Compat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// What float weights become at load; the engine's own names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -4,6 +4,7 @@
 
 pub mod chat;
 pub mod completions;
+pub mod dialect;
 pub mod envelope;
 pub mod health;
 pub mod identifier;

@@ -5,6 +5,7 @@
 use engine::{FinishReason, TokenLogprobs};
 use serde::Serialize;
 
+use crate::wire::dialect::Dialect;
 use crate::wire::envelope::Envelope;
 use crate::wire::identifier;
 use crate::wire::logprobs::{ChatLogprob, chat_logprobs};
@@ -128,8 +129,17 @@ pub type Chunk<'a> = Envelope<&'a str, ChunkChoice<'a>>;
 pub struct ChunkChoice<'a> {
     index: u32,
     delta: Delta<'a>,
+    /// The same again, for loops that read chunks as if each were a whole answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<ChunkMessage<'a>>,
     logprobs: Option<Logprobs>,
     finish_reason: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ChunkMessage<'a> {
+    role: &'static str,
+    content: &'a str,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -146,14 +156,17 @@ struct Delta<'a> {
 #[derive(Debug)]
 pub struct Chunks {
     header: Header,
+    dialect: Dialect,
     include_usage: bool,
     usage: Usage,
 }
 
 impl Chunks {
     /// For one answer.
-    pub fn new(header: Header, include_usage: bool) -> Self {
-        Self { header, include_usage, usage: Usage::default() }
+    pub fn new(header: Header, dialect: Dialect, include_usage: bool) -> Self {
+        // Whoever reads `choices[0]` of every chunk gets no chunk of its own for usage.
+        let include_usage = include_usage && dialect == Dialect::OpenAi;
+        Self { header, dialect, include_usage, usage: Usage::default() }
     }
 
     fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
@@ -162,10 +175,17 @@ impl Chunks {
         if self.include_usage { chunk.with_usage(None) } else { chunk }
     }
 
+    fn choice<'a>(&self, index: u32, delta: Delta<'a>) -> ChunkChoice<'a> {
+        let content = delta.content.unwrap_or_default();
+        let message = ChunkMessage { role: "assistant", content };
+        let message = (self.dialect == Dialect::Oobabooga).then_some(message);
+        ChunkChoice { index, delta, message, logprobs: None, finish_reason: None }
+    }
+
     fn delta<'a>(&'a self, index: u32, delta: Delta<'a>, logprobs: &[TokenLogprobs]) -> Chunk<'a> {
         let content = chat_logprobs(logprobs).collect::<Vec<_>>();
         let logprobs = (!content.is_empty()).then_some(Logprobs { content, refusal: None });
-        self.chunk(vec![ChunkChoice { index, delta, logprobs, finish_reason: None }])
+        self.chunk(vec![ChunkChoice { logprobs, ..self.choice(index, delta) }])
     }
 
     /// The first chunk of a choice.
@@ -187,7 +207,11 @@ impl Chunks {
     pub fn done(&mut self, index: u32, reason: FinishReason, usage: engine::Usage) -> Chunk<'_> {
         self.usage.add(usage, index == 0);
         let finish_reason = Some(finish_reason(reason));
-        self.chunk(vec![ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason }])
+        let chunk = self.chunk(vec![ChunkChoice { finish_reason, ..self.choice(index, Delta::default()) }]);
+        match self.dialect {
+            Dialect::OpenAi => chunk,
+            Dialect::Oobabooga => chunk.with_usage(Some(self.usage)),
+        }
     }
 
     /// The last chunk, if it was asked for.
@@ -223,14 +247,27 @@ mod tests {
     #[test]
     fn usage_is_null_until_the_last_chunk_and_only_if_asked_for() {
         let as_value = |chunk: Chunk<'_>| serde_json::to_value(chunk).unwrap();
-        let mut chunks = Chunks::new(Header::new("m"), true);
+        let mut chunks = Chunks::new(Header::new("m"), Dialect::OpenAi, true);
         assert_eq!(as_value(chunks.role(0))["usage"], Value::Null);
         assert!(as_value(chunks.role(0)).as_object().unwrap().contains_key("usage"));
         assert_eq!(as_value(chunks.done(0, FinishReason::Length, USAGE))["choices"][0]["finish_reason"], "length");
         let last = as_value(chunks.usage().unwrap());
         assert_eq!((&last["choices"], &last["usage"]["completion_tokens"]), (&json!([]), &json!(2)));
-        let silent = Chunks::new(Header::new("m"), false);
+        let silent = Chunks::new(Header::new("m"), Dialect::OpenAi, false);
         assert!(!as_value(silent.role(0)).as_object().unwrap().contains_key("usage"));
         assert!(silent.usage().is_none());
+    }
+
+    #[test]
+    fn a_loop_that_takes_each_chunk_for_an_answer_finds_its_text() {
+        let as_value = |chunk: Chunk<'_>| serde_json::to_value(chunk).unwrap();
+        let mut chunks = Chunks::new(Header::new("m"), Dialect::Oobabooga, true);
+        let row =
+            [as_value(chunks.role(0)), as_value(chunks.text(0, "Hi", &[])), as_value(chunks.reasoning(0, "hm", &[]))];
+        let last = as_value(chunks.done(0, FinishReason::Stop, USAGE));
+        let said = |chunk: &Value| chunk["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        assert_eq!(row.each_ref().map(said), ["", "Hi", ""]);
+        assert_eq!((said(&last).as_str(), &last["usage"]["completion_tokens"]), ("", &json!(2)));
+        assert!(chunks.usage().is_none());
     }
 }

@@ -5,6 +5,7 @@
 use engine::{FinishReason, TokenLogprobs};
 use serde::Serialize;
 
+use crate::wire::dialect::Dialect;
 use crate::wire::envelope::Envelope;
 use crate::wire::identifier;
 use crate::wire::logprobs::LegacyLogprobs;
@@ -116,6 +117,7 @@ pub struct ChunkChoice<'a> {
 #[derive(Debug)]
 pub struct Chunks {
     header: Header,
+    dialect: Dialect,
     include_usage: bool,
     logprobs: Vec<LegacyLogprobs>,
     usage: Usage,
@@ -123,8 +125,10 @@ pub struct Chunks {
 
 impl Chunks {
     /// For one answer.
-    pub fn new(header: Header, include_usage: bool) -> Self {
-        Self { include_usage, logprobs: header.logprobs(), usage: Usage::default(), header }
+    pub fn new(header: Header, dialect: Dialect, include_usage: bool) -> Self {
+        // Whoever reads `choices[0]` of every chunk gets no chunk of its own for usage.
+        let include_usage = include_usage && dialect == Dialect::OpenAi;
+        Self { dialect, include_usage, logprobs: header.logprobs(), usage: Usage::default(), header }
     }
 
     fn chunk<'a>(&'a self, choices: Vec<ChunkChoice<'a>>) -> Chunk<'a> {
@@ -146,7 +150,11 @@ impl Chunks {
     pub fn done(&mut self, index: u32, reason: FinishReason, usage: engine::Usage) -> Chunk<'_> {
         self.usage.add(usage, self.header.is_first_draw(index));
         let finish_reason = Some(finish_reason(reason));
-        self.chunk(vec![ChunkChoice { text: "", index, logprobs: None, finish_reason }])
+        let chunk = self.chunk(vec![ChunkChoice { text: "", index, logprobs: None, finish_reason }]);
+        match self.dialect {
+            Dialect::OpenAi => chunk,
+            Dialect::Oobabooga => chunk.with_usage(Some(self.usage)),
+        }
     }
 
     /// The last chunk, if it was asked for.
