@@ -6,8 +6,10 @@
 mod chat;
 mod client;
 mod command;
+mod compat;
 mod completions;
 mod contract;
+mod internal;
 mod limits;
 // The kernel's accounting is Linux's.
 #[cfg(target_os = "linux")]

@@ -73,12 +73,12 @@ impl Engine {
         self.catalog.get(model)?.tokenizer.encode(text, add_special)
     }
 
-    /// The text of tokens, special ones by name.
+    /// The text of tokens, special ones by name unless `skip_special`.
     ///
     /// # Errors
     /// `ModelNotFound`, or `InvalidRequest` for an id beyond the vocabulary.
-    pub fn detokenize(&self, model: &str, ids: &[u32]) -> Result<String> {
-        self.catalog.get(model)?.tokenizer.decode(ids, false)
+    pub fn detokenize(&self, model: &str, ids: &[u32], skip_special: bool) -> Result<String> {
+        self.catalog.get(model)?.tokenizer.decode(ids, skip_special)
     }
 
     /// Checks and queues a request. Tokenizing a long prompt takes milliseconds, so call it where that may block.
@@ -111,6 +111,11 @@ impl Engine {
             events,
         })?;
         Ok(generation)
+    }
+
+    /// Ends every generation under way, running or waiting, as if its text were complete there.
+    pub fn interrupt(&self) {
+        self.catalog.interrupt();
     }
 
     /// Counters and gauges over all models.

@@ -105,7 +105,7 @@ fn a_scale_beside_a_matrix_is_not_overlooked() {
 fn text_goes_to_tokens_and_back() {
     with_toy(|engine| {
         let ids = engine.tokenize("toy", "hello, w\u{f6}rld", false).unwrap();
-        assert_eq!(engine.detokenize("toy", &ids).unwrap(), "hello, w\u{f6}rld");
+        assert_eq!(engine.detokenize("toy", &ids, false).unwrap(), "hello, w\u{f6}rld");
     });
 }
 

@@ -58,7 +58,7 @@ fn answers(engine: &Engine, together: bool) -> Vec<Answer> {
         let mut request = request(index);
         if index % 4 == 3 {
             // One of the likely tokens as text: the reader stops where it stands, however many came with it.
-            request.stop = vec![engine.detokenize("toy", &[18 + index % 2]).unwrap()];
+            request.stop = vec![engine.detokenize("toy", &[18 + index % 2], false).unwrap()];
         }
         engine.generate(request).unwrap()
     };

@@ -47,6 +47,15 @@ fn check(settings: &Settings, header: Option<&[u8]>) -> Result<(), ApiError> {
     if fits.contains(&true) { Ok(()) } else { Err(ApiError::new(Kind::InvalidKey, "the key is not the right one")) }
 }
 
+/// Whether a request that changes the server may pass: any, if no admin key is set.
+pub fn check_admin(settings: &Settings, header: Option<&[u8]>) -> Result<(), ApiError> {
+    let Some(Secret(key)) = &settings.admin_key else { return Ok(()) };
+    match header.and_then(bearer) {
+        Some(sent) if same(key.as_bytes(), sent) => Ok(()),
+        _ => Err(ApiError::new(Kind::InvalidKey, "this changes the server and wants the admin key")),
+    }
+}
+
 /// The token behind `Bearer`, whose letter case does not matter.
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = header.split_at_checked(7)?;
@@ -81,6 +90,15 @@ mod tests {
             assert!(check(&settings, Some(header.as_bytes())).is_err(), "{header}");
         }
         assert_eq!(check(&settings, None).unwrap_err().status(), 401);
+    }
+
+    #[test]
+    fn what_changes_the_server_wants_the_admin_key_if_there_is_one() {
+        let both = settings(Some("user"), Some("admin"));
+        assert!(check_admin(&both, Some(b"Bearer admin")).is_ok());
+        assert_eq!(check_admin(&both, Some(b"Bearer user")).unwrap_err().status(), 401);
+        assert_eq!(check_admin(&both, None).unwrap_err().status(), 401);
+        assert!(check_admin(&settings(Some("user"), None), Some(b"Bearer user")).is_ok());
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //! `server` configures its App from it; a test holds README and table together.
 //! Invariant: no route exists that is not in the table; every path under /v1 also answers without that prefix.
 
+mod admin;
 mod body;
 mod chat;
 mod completions;
+mod edits;
 mod health;
+mod internal;
 mod models;
 mod sse;
+mod tokens;
 
 use actix_web::http::header::ALLOW;
 use actix_web::web::{self, ServiceConfig};
@@ -46,6 +50,78 @@ pub const TABLE: &[Row] = &[
         path: "/v1/models/{id}",
         summary: "Describe one model",
         handler: |route| route.to(models::retrieve),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/edits",
+        summary: "Change a text as an instruction says (OpenAI's older API)",
+        handler: |route| route.to(edits::create),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/billing/usage",
+        summary: "Zero, for clients that ask what they spent",
+        handler: |route| route.to(internal::billing_usage),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/dashboard/billing/usage",
+        summary: "The same",
+        handler: |route| route.to(internal::billing_usage),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/internal/health",
+        summary: "Tell that the server runs",
+        handler: |route| route.to(internal::health),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/encode",
+        summary: "The tokens of a text",
+        handler: |route| route.to(tokens::encode),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/decode",
+        summary: "The text of tokens",
+        handler: |route| route.to(tokens::decode),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/token-count",
+        summary: "Count the tokens of a text",
+        handler: |route| route.to(tokens::count),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/stop-generation",
+        summary: "End all generations, everybody's",
+        handler: |route| route.to(internal::stop_generation),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/internal/lora/list",
+        summary: "List adapters; there are none yet",
+        handler: |route| route.to(internal::list_loras),
+    },
+    Row {
+        method: "POST",
+        path: "/api/v1/token-count",
+        summary: "Count the tokens of a text (older form)",
+        handler: |route| route.to(tokens::count_legacy),
+    },
+    Row {
+        method: "POST",
+        path: "/api/v1/token/encode",
+        summary: "The tokens of a text (older form)",
+        handler: |route| route.to(tokens::encode_legacy),
+    },
+    Row {
+        method: "POST",
+        path: "/api/v1/token/decode",
+        summary: "The text of tokens (older form)",
+        handler: |route| route.to(tokens::decode_legacy),
     },
     Row {
         method: "GET",

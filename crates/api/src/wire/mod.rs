@@ -5,12 +5,14 @@
 pub mod chat;
 pub mod completions;
 pub mod dialect;
+pub mod edits;
 pub mod envelope;
 pub mod health;
 pub mod identifier;
 pub mod logprobs;
 pub mod models;
 pub mod options;
+pub mod tokens;
 pub mod usage;
 
 use serde::de::DeserializeOwned;

@@ -166,6 +166,11 @@ impl Catalog {
         Ok(())
     }
 
+    /// Ends whatever is under way as if it were complete.
+    pub fn interrupt(&self) {
+        self.lock().iter().for_each(|loaded| loaded.queue.interrupt());
+    }
+
     /// Unloads everything.
     pub fn stop(&self) {
         let all = std::mem::take(&mut *self.lock());

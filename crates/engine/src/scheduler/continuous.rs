@@ -125,12 +125,19 @@ impl Continuous {
         let now = Instant::now();
         let abandoned = self.queue.sweep();
         Counters::add(&self.counters.cancelled, abandoned);
+        if self.queue.take_interruption() {
+            self.running.iter_mut().chain(&mut self.put_back).for_each(Sequence::interrupt);
+        }
         let (counters, stall_max) = (&self.counters, self.limits.stall_max);
         let mut keep = |sequence: &mut Sequence| {
             sequence.check_reader(now);
             if sequence.is_abandoned() {
                 let counter = if sequence.is_satisfied() { &counters.finished } else { &counters.cancelled };
                 Counters::add(counter, 1);
+                return false;
+            }
+            if sequence.end_if_interrupted() {
+                Counters::add(&counters.finished, 1);
                 return false;
             }
             let stuck = sequence.stalled_since().is_some_and(|since| now - since > stall_max);

@@ -14,6 +14,8 @@ struct Line {
     waiting: VecDeque<Submission>,
     tokens: usize,
     closed: bool,
+    /// Whoever is under way shall end where it is.
+    interrupted: bool,
 }
 
 impl Line {
@@ -98,6 +100,19 @@ impl Queue {
         abandoned
     }
 
+    /// Ends everything as if its text were complete: who waits here at once, who is under way before the next step.
+    pub fn interrupt(&self) {
+        let mut line = self.lock();
+        line.interrupted = true;
+        line.waiting.drain(..).for_each(|submission| submission.end());
+        line.tokens = 0;
+    }
+
+    /// Whether `interrupt` was called since this was last asked.
+    pub fn take_interruption(&self) -> bool {
+        std::mem::take(&mut self.lock().interrupted)
+    }
+
     /// Requests waiting.
     pub fn len(&self) -> usize {
         self.lock().waiting.len()
@@ -171,6 +186,20 @@ mod tests {
         queue.push(gone).unwrap();
         drop(receiver);
         let (next, _keep) = submission(vec![1; 5]);
+        queue.push(next).unwrap();
+        assert_eq!(queue.len(), 1);
+    }
+
+    #[test]
+    fn an_interruption_ends_those_who_wait_and_is_told_once() {
+        let queue = Queue::new(4, 100);
+        let (waiting, mut receiver) = submission(vec![1]);
+        queue.push(waiting).unwrap();
+        queue.interrupt();
+        let event = receiver.try_recv().unwrap();
+        assert!(matches!(event, crate::scheduler::sequence::StepEvent::Done { completion_tokens: 0, .. }), "{event:?}");
+        assert!(queue.is_empty() && queue.take_interruption() && !queue.take_interruption());
+        let (next, _keep) = submission(vec![1]);
         queue.push(next).unwrap();
         assert_eq!(queue.len(), 1);
     }

@@ -79,6 +79,12 @@ pub struct Submission {
 }
 
 impl Submission {
+    /// Tells the reader that its text is complete before it began.
+    pub fn end(&self) {
+        let done = StepEvent::Done { reason: FinishReason::Stop, cached_tokens: 0, completion_tokens: 0 };
+        let _ = self.events.try_send(done);
+    }
+
     /// Tells the reader that it failed. A full or closed channel loses the message, never more.
     pub fn fail(&self, error: Error) {
         let _ = self.events.try_send(StepEvent::Failed(error));
@@ -96,6 +102,7 @@ pub struct Sequence {
     cached_tokens: usize,
     prompt_scores: Vec<Logprobs>,
     stalled_since: Option<Instant>,
+    interrupted: bool,
     drafts: Drafts,
 }
 
@@ -111,6 +118,7 @@ impl Sequence {
             cached_tokens: 0,
             prompt_scores: Vec::new(),
             stalled_since: None,
+            interrupted: false,
             drafts: Drafts::default(),
             tokens,
             request,
@@ -215,6 +223,16 @@ impl Sequence {
     /// Since when its reader is behind.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.stalled_since
+    }
+
+    /// Asks it to end where it is.
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
+    }
+
+    /// Ends its text if it was asked to and its reader has room for the news. True if it ended.
+    pub fn end_if_interrupted(&mut self) -> bool {
+        self.interrupted && self.stalled_since.is_none() && self.finish(FinishReason::Stop)
     }
 
     /// Whether nobody waits for it any more.

@@ -119,7 +119,7 @@ fn load(path: &Path) {
         .load(ModelSource { name: "fuzzed".to_owned(), path, model_dir: "models".into(), draft_model: None }, &Silent)
         .is_ok()
     {
-        let _ = engine.tokenize("fuzzed", "Hello", true).map(|ids| engine.detokenize("fuzzed", &ids));
+        let _ = engine.tokenize("fuzzed", "Hello", true).map(|ids| engine.detokenize("fuzzed", &ids, false));
         engine.stop();
     }
 }

@@ -1,0 +1,31 @@
+//! `POST /v1/edits`: an instruction and a text, answered as a chat of one message.
+//! Called by the HTTP server through the table.
+//! Invariant: what a model thinks before it speaks is no part of the edited text.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+
+use crate::error::Result;
+use crate::routes::body::Body;
+use crate::services::prompts::Rendering;
+use crate::services::turn::{Delta, Turn};
+use crate::state::State;
+use crate::wire::edits::{Asked, Edit, read};
+
+pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
+    let _permit = state.admit()?;
+    let Asked { conversation, options } = read(&body, state.limits())?;
+    let model = state.model(options.model.as_deref())?;
+    let rendering = Rendering::default();
+    let turn = Turn { model, conversation, rendering, request: options.request, choices: options.choices };
+    let mut reply = turn.begin(&state.engine, &state.prompts).await?;
+    let mut edit = Edit::new(options.choices);
+    while let Some(delta) = reply.next().await {
+        match delta? {
+            (index, Delta::Text(text, _)) => edit.text(index, &text),
+            (_, Delta::Reasoning(..)) => {}
+            (index, Delta::Done(_, usage)) => edit.done(index, usage),
+        }
+    }
+    Ok(HttpResponse::Ok().json(edit))
+}
