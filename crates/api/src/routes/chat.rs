@@ -3,6 +3,7 @@
 //! Invariant: no decision about text is made here; both forms of the answer are fed by the same deltas.
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Data;
 
 use crate::error::Result;
@@ -13,6 +14,9 @@ use crate::services::turn::{Delta, Reply, Turn};
 use crate::state::State;
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
 use crate::wire::dialect::Dialect;
+
+/// The header that tells how many of the oldest messages were left out for lack of room.
+const DROPPED_MESSAGES: &str = "x-lampstand-dropped-messages";
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
@@ -30,12 +34,17 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
         rendering: Rendering { variables: template_variables, continue_final_message },
         request: options.request,
         choices: options.choices,
+        // As text-generation-webui does; OpenAI's API refuses.
+        truncates: dialect == Dialect::Oobabooga,
     };
     let mut reply = turn.begin(&state.engine, &state.prompts).await?;
+    let dropped = (DROPPED_MESSAGES, reply.dropped_messages());
     if options.stream {
         let chunks = Chunks::new(header, dialect, options.include_usage);
         let stream = Stream { reply, chunks, dialect, choices: options.choices };
-        return Ok(sse::respond(stream, state.keep_alive(), permit));
+        let mut response = sse::respond(stream, state.keep_alive(), permit);
+        response.headers_mut().insert(HeaderName::from_static(dropped.0), HeaderValue::from(dropped.1));
+        return Ok(response);
     }
     let mut answer = Collector::new(header, options.choices, wants_logprobs);
     while let Some(delta) = reply.next().await {
@@ -45,7 +54,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Delta::Done(reason, usage)) => answer.done(index, reason, usage),
         }
     }
-    Ok(HttpResponse::Ok().json(answer.into_completion()))
+    Ok(HttpResponse::Ok().insert_header(dropped).json(answer.into_completion()))
 }
 
 /// The events of one streamed answer.

@@ -11,15 +11,17 @@ use crate::services::prompts::Rendering;
 use crate::services::turn::{Delta, Turn};
 use crate::state::State;
 use crate::wire::edits::{Asked, Edit, read};
+use crate::wire::options::Asked as Options;
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let _permit = state.admit()?;
     let Asked { conversation, options } = read(&body, state.limits())?;
     let model = state.model(options.model.as_deref())?;
     let rendering = Rendering::default();
-    let turn = Turn { model, conversation, rendering, request: options.request, choices: options.choices };
+    let Options { request, choices, .. } = options;
+    let turn = Turn { model, conversation, rendering, request, choices, truncates: false };
     let mut reply = turn.begin(&state.engine, &state.prompts).await?;
-    let mut edit = Edit::new(options.choices);
+    let mut edit = Edit::new(choices);
     while let Some(delta) = reply.next().await {
         match delta? {
             (index, Delta::Text(text, _)) => edit.text(index, &text),

@@ -6,3 +6,4 @@ pub mod generation;
 pub mod models;
 pub mod prompts;
 pub mod turn;
+pub mod window;

@@ -39,12 +39,12 @@ pub struct Rendered {
 
 impl Prompts {
     /// Renders `conversation` for `model`. Runs a template, so call it where blocking is allowed.
-    pub fn render(&self, model: &ModelInfo, conversation: &Conversation, rendering: Rendering) -> Result<Rendered> {
+    pub fn render(&self, model: &ModelInfo, conversation: &Conversation, rendering: &Rendering) -> Result<Rendered> {
         let template = self.template(model)?;
         let options = RenderOptions {
             add_generation_prompt: !rendering.continue_final_message,
             continue_final_message: rendering.continue_final_message,
-            extra: rendering.variables,
+            extra: rendering.variables.clone(),
             now: now(),
         };
         let text = template.render(conversation, &options).map_err(refused)?;

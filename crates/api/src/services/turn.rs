@@ -11,6 +11,7 @@ use prompt::reply::{self, ReplyParser};
 use crate::error::{ApiError, Kind, Result};
 use crate::services::generation::{Events, draws};
 use crate::services::prompts::{Prompts, Rendering};
+use crate::services::window;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Turn {
     pub request: GenerateRequest,
     /// How many answers.
     pub choices: u32,
+    /// Whether the oldest turns may be left out of a conversation that is too long; it is refused otherwise.
+    pub truncates: bool,
 }
 
 /// A piece of one answer.
@@ -43,6 +46,7 @@ pub struct Reply {
     events: Events,
     parting: Vec<Parting>,
     ready: VecDeque<(u32, Delta)>,
+    dropped_messages: usize,
 }
 
 /// Parts one choice into what is thought and what is said.
@@ -58,8 +62,9 @@ impl Turn {
     pub async fn begin(self, engine: &Engine, prompts: &Prompts) -> Result<Reply> {
         let (engine, prompts) = (engine.clone(), prompts.clone());
         blocking(move || {
-            let Self { model, conversation, rendering, mut request, choices } = self;
-            let rendered = prompts.render(&model, &conversation, rendering)?;
+            let (conversation, dropped_messages) = self.conversation_that_fits(&engine, &prompts)?;
+            let Self { model, rendering, mut request, choices, .. } = self;
+            let rendered = prompts.render(&model, &conversation, &rendering)?;
             request.model = model.name;
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.begins_text = true;
@@ -67,13 +72,33 @@ impl Turn {
             let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;
             let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
             let parting = (0..choices).map(|_| parting()).collect();
-            Ok(Reply { events, parting, ready: VecDeque::new() })
+            Ok(Reply { events, parting, ready: VecDeque::new(), dropped_messages })
         })
         .await
+    }
+
+    /// The conversation, without its oldest turns where these do not fit and may go, and how many messages went.
+    fn conversation_that_fits(&self, engine: &Engine, prompts: &Prompts) -> Result<(Conversation, usize)> {
+        if !self.truncates {
+            return Ok((self.conversation.clone(), 0));
+        }
+        let own = self.model.context_tokens;
+        let context = self.request.context_tokens_max.map_or(own, |max| max.min(own));
+        let room = window::prompt_room(context as usize, self.request.max_tokens);
+        window::shorten(&self.conversation, |conversation| {
+            let text = prompts.render(&self.model, conversation, &self.rendering)?.text;
+            // A token has a byte at least, and the begin token may come on top.
+            Ok(text.len() < room || engine.tokenize(&self.model.name, &text, true)?.len() <= room)
+        })
     }
 }
 
 impl Reply {
+    /// Messages that were left out because the conversation was too long.
+    pub fn dropped_messages(&self) -> usize {
+        self.dropped_messages
+    }
+
     /// The next piece and the choice that it belongs to; none after all choices are done. After an error there is no more.
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<(u32, Delta)>> {
