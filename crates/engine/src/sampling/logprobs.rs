@@ -60,8 +60,33 @@ pub fn score(logits: &[f32], token: u32, top: usize) -> Result<Logprobs> {
     };
     let token = of((token, chosen));
     let top = top.min(TOP_LOGPROBS_MAX);
+    Ok(Logprobs { token, top: best_of(logits, &mut peaks, top).into_iter().map(of).collect() })
+}
+
+/// ln p of the `top` likeliest tokens under softmax(`logits`), best first, the lower id first among equals; fewer when
+/// the model rules all others out. Unlike [`score`] it sets no bound to `top`: the caller does.
+///
+/// # Errors
+/// `Internal` if the logits are broken (see [`super::Sampler::sample`]).
+pub fn likeliest(logits: &[f32], top: usize) -> Result<Vec<Logprob>> {
+    let mut peaks = Peaks::default();
+    peaks.scan(logits)?;
+    let scale = Scale::new(peaks.max(), 1.0);
+    Ok(likeliest_under(logits, &mut peaks, scale, top))
+}
+
+/// [`likeliest`] at the temperature of `scale`; `peaks` has scanned these `logits`.
+pub(super) fn likeliest_under(logits: &[f32], peaks: &mut Peaks, scale: Scale, top: usize) -> Vec<Logprob> {
+    let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
+    let log_sum = sum.ln();
+    let of = |(id, logit): (u32, f32)| Logprob { id, logprob: ((scale.exponent(logit) - log_sum) as f32).min(0.0) };
+    best_of(logits, peaks, top).into_iter().map(of).collect()
+}
+
+/// The `top` largest logits with their ids, largest first, the lower id first among equals.
+fn best_of(logits: &[f32], peaks: &mut Peaks, top: usize) -> Vec<(u32, f32)> {
     if top == 0 {
-        return Ok(Logprobs { token, top: Vec::new() });
+        return Vec::new();
     }
     let threshold = peaks.threshold(top);
     let mut best: Vec<(u32, f32)> = peaks.above(logits, threshold).collect();
@@ -72,7 +97,7 @@ pub fn score(logits: &[f32], token: u32, top: usize) -> Result<Logprobs> {
         best.truncate(top);
     }
     best.sort_unstable_by(by_likelihood);
-    Ok(Logprobs { token, top: best.into_iter().map(of).collect() })
+    best
 }
 
 #[cfg(test)]
