@@ -8,6 +8,8 @@
 
 use serde_yaml_ng::Value as Yaml;
 
+use crate::shipped;
+
 /// What stands in when neither model nor request brings a template.
 pub const DEFAULT_NAME: &str = "ChatML";
 
@@ -48,9 +50,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The source of a shipped template. Upper and lower case, and an ending `.yaml`, make no difference.
 pub fn by_name(name: &str) -> Option<String> {
-    let name = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml")).unwrap_or(name);
-    let (_, text) = SHIPPED.iter().find(|(shipped, _)| shipped.eq_ignore_ascii_case(name))?;
-    parse(text).ok()
+    parse(shipped::find(&SHIPPED, name)?).ok()
 }
 
 /// The source of the fallback, [`DEFAULT_NAME`].

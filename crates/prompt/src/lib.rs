@@ -5,6 +5,7 @@
 //! | [`message`](Conversation) | what was said: [`Conversation`], [`Message`], [`Role`], [`Content`], [`ToolCall`] |
 //! | [`template`](Template) | a chat template, compiled once and rendered per request, as transformers would |
 //! | [`instruction`] | prompt formats by name, for models that bring no template |
+//! | [`character`], [`modes`] | who the model plays; chats as text-generation-webui's modes set them |
 //! | [`reply`] | a reply's pieces, parted into text and reasoning |
 //!
 //! Inside: `environment` sets the template engine up, `bounds` and `guard` hold what a template may cost, `quirks` repairs
@@ -33,6 +34,7 @@
 //! *Invariant*: nothing here panics, blocks or grows without bound, whatever template, conversation or reply comes in.
 
 mod bounds;
+pub mod character;
 mod clock;
 mod environment;
 mod guard;
@@ -40,11 +42,13 @@ pub mod instruction;
 mod json;
 mod message;
 mod methods;
+pub mod modes;
 mod probe;
 mod quirks;
 pub mod reply;
 mod repr;
 mod scan;
+mod shipped;
 mod template;
 
 pub use clock::LocalTime;

@@ -4,7 +4,7 @@
 //!
 //! *Invariant*: a template that fails on a probe is answered for cautiously, never refused.
 
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::message::ValueShape;
 use crate::template::{RenderOptions, Template, TemplateError};
@@ -101,21 +101,58 @@ fn tool_dialogue(arguments: Json) -> [Json; 3] {
 
 /// The strings that close an assistant's turn and open the next user's; see [`Template::turn_end`].
 pub(crate) fn turn_end(template: &Template) -> Vec<String> {
-    let turn = |role: &str, text: &str| json!({"role": role, "content": text});
-    let dialogue = [
-        turn("user", USER_TEXT),
-        turn("assistant", ASSISTANT_TEXT),
-        turn("user", NEXT_USER_TEXT),
-        turn("assistant", LAST_ASSISTANT_TEXT),
-    ];
-    let Some(text) = render(template, &dialogue) else { return Vec::new() };
-    let between = |from: &str, to: &str| {
-        let rest = text.split_once(from)?.1;
-        Some(rest.split_once(to)?.0)
-    };
-    let Some(gap) = between(ASSISTANT_TEXT, NEXT_USER_TEXT) else { return Vec::new() };
-    let tail = text.split_once(LAST_ASSISTANT_TEXT).map_or("", |(_, tail)| tail);
-    let (close, open) = gap.split_at(close_length(gap, tail));
+    Dialogue::render(template, &Map::new()).map_or_else(Vec::new, |dialogue| dialogue.after_assistant())
+}
+
+/// As [`turn_end`], with the opening of the assistant's own turn beside it, so that it does not say two turns at once.
+///
+/// `extra` are variables for the template, such as the names of those who talk.
+pub(crate) fn chat_stops(template: &Template, extra: &Map<String, Json>) -> Vec<String> {
+    let Some(dialogue) = Dialogue::render(template, extra) else { return Vec::new() };
+    let mut stops = dialogue.after_assistant();
+    let own = dialogue.after_user().pop();
+    stops.extend(own.filter(|own| !stops.contains(own)));
+    stops
+}
+
+/// What a template makes of two questions and two answers.
+struct Dialogue(String);
+
+impl Dialogue {
+    fn render(template: &Template, extra: &Map<String, Json>) -> Option<Self> {
+        let turn = |role: &str, text: &str| json!({"role": role, "content": text});
+        let turns = [
+            turn("user", USER_TEXT),
+            turn("assistant", ASSISTANT_TEXT),
+            turn("user", NEXT_USER_TEXT),
+            turn("assistant", LAST_ASSISTANT_TEXT),
+        ];
+        let options = RenderOptions { add_generation_prompt: false, extra: extra.clone(), ..RenderOptions::default() };
+        template.render_values(&turns, &[], &options).ok().map(Self)
+    }
+
+    fn between(&self, from: &str, to: &str) -> Option<&str> {
+        Some(self.0.split_once(from)?.1.split_once(to)?.0)
+    }
+
+    /// What closes an assistant's turn and opens a user's.
+    fn after_assistant(&self) -> Vec<String> {
+        let Some(gap) = self.between(ASSISTANT_TEXT, NEXT_USER_TEXT) else { return Vec::new() };
+        let tail = self.0.split_once(LAST_ASSISTANT_TEXT).map_or("", |(_, tail)| tail);
+        marks(gap, close_length(gap, tail))
+    }
+
+    /// What closes a user's turn and opens an assistant's.
+    fn after_user(&self) -> Vec<String> {
+        let Some(gap) = self.between(USER_TEXT, ASSISTANT_TEXT) else { return Vec::new() };
+        // A plain line ends with its line break; anything else is taken as a whole.
+        marks(gap, usize::from(gap.starts_with('\n')))
+    }
+}
+
+/// The closing and the opening mark in the gap between two turns, of which the first `close` bytes close.
+fn marks(gap: &str, close: usize) -> Vec<String> {
+    let (close, open) = gap.split_at(close);
     let mut ends = Vec::new();
     if !close.trim().is_empty() {
         ends.push(close.trim().to_owned());
