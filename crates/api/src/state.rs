@@ -9,6 +9,7 @@ use engine::{Engine, ErrorKind, ModelInfo, ModelSource, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{ApiError, Kind, Result};
+use crate::services::library::Library;
 use crate::services::models;
 use crate::services::prompts::Prompts;
 use crate::settings::Settings;
@@ -25,6 +26,8 @@ pub struct State {
     pub settings: Settings,
     /// Compiled chat templates.
     pub prompts: Prompts,
+    /// Presets, characters and instruction templates by name.
+    pub library: Library,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
 }
@@ -36,7 +39,9 @@ impl State {
     /// A server that is still loading.
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
-        Self { engine, settings, prompts: Prompts::default(), loading: RwLock::new(Some("starting".into())), places }
+        let library = Library::new(&settings.template_dir);
+        let loading = RwLock::new(Some("starting".into()));
+        Self { engine, settings, prompts: Prompts::default(), library, loading, places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
