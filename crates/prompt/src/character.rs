@@ -56,9 +56,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
+/// The text of a shipped file.
+pub fn source(name: &str) -> Option<&'static str> {
+    shipped::find(&SHIPPED, name)
+}
+
 /// A shipped character. Upper and lower case, and an ending `.yaml`, `.yml` or `.json`, make no difference.
 pub fn by_name(name: &str) -> Option<Character> {
-    parse(shipped::find(&SHIPPED, name)?).ok()
+    parse(source(name)?).ok()
 }
 
 /// The character in a YAML or JSON text.

@@ -42,7 +42,7 @@ pub enum TemplateError {
 }
 
 /// Text of the special tokens that templates print; `None` where the model has none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SpecialTokens {
     /// Printed as `bos_token`.
     pub bos: Option<String>,

@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use crate::error::Result;
 use crate::routes::body::Body;
 use crate::routes::sse;
-use crate::services::prompts::Rendering;
+use crate::services::dialogue::Dialogue;
 use crate::services::turn::{Delta, Reply, Turn};
 use crate::state::State;
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
@@ -31,13 +31,15 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let turn = Turn {
         model,
         conversation,
-        rendering: Rendering { variables: template_variables, continue_final_message },
+        dialogue: Dialogue::default(),
+        variables: template_variables,
+        continue_final_message,
         request: options.request,
         choices: options.choices,
         // As text-generation-webui does; OpenAI's API refuses.
         truncates: dialect == Dialect::Oobabooga,
     };
-    let mut reply = turn.begin(&state.engine, &state.prompts).await?;
+    let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
     let dropped = (DROPPED_MESSAGES, reply.dropped_messages());
     if options.stream {
         let chunks = Chunks::new(header, dialect, options.include_usage);

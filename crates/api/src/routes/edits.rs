@@ -4,10 +4,11 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
+use serde_json::Map;
 
 use crate::error::Result;
 use crate::routes::body::Body;
-use crate::services::prompts::Rendering;
+use crate::services::dialogue::Dialogue;
 use crate::services::turn::{Delta, Turn};
 use crate::state::State;
 use crate::wire::edits::{Asked, Edit, read};
@@ -17,10 +18,18 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let _permit = state.admit()?;
     let Asked { conversation, options } = read(&body, state.limits())?;
     let model = state.model(options.model.as_deref())?;
-    let rendering = Rendering::default();
     let Options { request, choices, .. } = options;
-    let turn = Turn { model, conversation, rendering, request, choices, truncates: false };
-    let mut reply = turn.begin(&state.engine, &state.prompts).await?;
+    let turn = Turn {
+        model,
+        conversation,
+        dialogue: Dialogue::default(),
+        variables: Map::new(),
+        continue_final_message: false,
+        request,
+        choices,
+        truncates: false,
+    };
+    let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
     let mut edit = Edit::new(choices);
     while let Some(delta) = reply.next().await {
         match delta? {

@@ -33,9 +33,6 @@ const PRESETS: &[(&str, &str)] = &[
     ("simple-1", include_str!("../../../../templates/presets/simple-1.yaml")),
 ];
 
-/// Name and text of every shipped character.
-const CHARACTERS: &[(&str, &str)] = &[];
-
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -94,7 +91,9 @@ impl Kind {
         let yaml = |&(name, text): &(&'static str, &str)| (name, File { text: text.to_owned(), extension: "yaml" });
         match self {
             Self::Preset => PRESETS.iter().map(yaml).collect(),
-            Self::Character => CHARACTERS.iter().map(yaml).collect(),
+            Self::Character => prompt::character::names()
+                .filter_map(|name| Some(yaml(&(name, prompt::character::source(name)?))))
+                .collect(),
             Self::Instruction => prompt::instruction::names()
                 .filter_map(|name| Some((name, File { text: prompt::instruction::by_name(name)?, extension: "jinja" })))
                 .collect(),

@@ -7,10 +7,13 @@ use std::collections::VecDeque;
 use engine::{Engine, ErrorKind, Event, FinishReason, GenerateRequest, ModelInfo, Prompt, TokenLogprobs, Usage};
 use prompt::Conversation;
 use prompt::reply::{self, ReplyParser};
+use serde_json::{Map, Value};
 
 use crate::error::{ApiError, Kind, Result};
+use crate::services::dialogue::Dialogue;
 use crate::services::generation::{Events, draws};
-use crate::services::prompts::{Prompts, Rendering};
+use crate::services::library::Library;
+use crate::services::prompts::{Prompts, Rendered, Rendering};
 use crate::services::window;
 
 /// What is asked for.
@@ -20,8 +23,12 @@ pub struct Turn {
     pub model: ModelInfo,
     /// What was said.
     pub conversation: Conversation,
-    /// How to write it down for the model.
-    pub rendering: Rendering,
+    /// Whom the model plays, and in which format.
+    pub dialogue: Dialogue,
+    /// More variables for the template.
+    pub variables: Map<String, Value>,
+    /// Leave the last message open and go on with it, instead of opening a new turn.
+    pub continue_final_message: bool,
     /// Sampling and limits; model and prompt are filled in here.
     pub request: GenerateRequest,
     /// How many answers.
@@ -55,41 +62,58 @@ struct Parting {
     parser: Option<ReplyParser>,
     /// Of tokens whose text is still held back.
     logprobs: Vec<TokenLogprobs>,
+    /// Blanks are dropped until something is said.
+    trims: bool,
 }
 
 impl Turn {
     /// Renders and queues. Returns as soon as the engine has taken the requests; refusals come from here.
-    pub async fn begin(self, engine: &Engine, prompts: &Prompts) -> Result<Reply> {
-        let (engine, prompts) = (engine.clone(), prompts.clone());
+    pub async fn begin(self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<Reply> {
+        let (engine, prompts, library) = (engine.clone(), prompts.clone(), library.clone());
         blocking(move || {
-            let (conversation, dropped_messages) = self.conversation_that_fits(&engine, &prompts)?;
-            let Self { model, rendering, mut request, choices, .. } = self;
-            let rendered = prompts.render(&model, &conversation, &rendering)?;
+            let (rendered, dropped_messages) = self.render(&engine, &prompts, &library)?;
+            let Self { model, mut request, choices, .. } = self;
             request.model = model.name;
             request.prompt = Prompt::Text { text: rendered.text, add_special: true };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
             let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;
-            let parting = || Parting { parser: Some(ReplyParser::new(rendered.reply.clone())), logprobs: Vec::new() };
+            let parting = || Parting {
+                parser: Some(ReplyParser::new(rendered.reply.clone())),
+                logprobs: Vec::new(),
+                trims: rendered.trims,
+            };
             let parting = (0..choices).map(|_| parting()).collect();
             Ok(Reply { events, parting, ready: VecDeque::new(), dropped_messages })
         })
         .await
     }
 
-    /// The conversation, without its oldest turns where these do not fit and may go, and how many messages went.
-    fn conversation_that_fits(&self, engine: &Engine, prompts: &Prompts) -> Result<(Conversation, usize)> {
+    /// The prompt alone; nothing is generated.
+    pub async fn prompt(self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<String> {
+        let (engine, prompts, library) = (engine.clone(), prompts.clone(), library.clone());
+        blocking(move || Ok(self.render(&engine, &prompts, &library)?.0.text)).await
+    }
+
+    /// The prompt, without the conversation's oldest turns where these do not fit and may go, and how many messages went.
+    fn render(&self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<(Rendered, usize)> {
+        let rendering = Rendering {
+            variables: self.variables.clone(),
+            continue_final_message: self.continue_final_message,
+            ..self.dialogue.clone().stage(library)?
+        };
         if !self.truncates {
-            return Ok((self.conversation.clone(), 0));
+            return Ok((prompts.render(&self.model, &self.conversation, &rendering)?, 0));
         }
         let own = self.model.context_tokens;
         let context = self.request.context_tokens_max.map_or(own, |max| max.min(own));
         let room = window::prompt_room(context as usize, self.request.max_tokens);
-        window::shorten(&self.conversation, |conversation| {
-            let text = prompts.render(&self.model, conversation, &self.rendering)?.text;
+        let (conversation, dropped) = window::shorten(&self.conversation, |conversation| {
+            let text = prompts.render(&self.model, conversation, &rendering)?.text;
             // A token has a byte at least, and the begin token may come on top.
             Ok(text.len() < room || engine.tokenize(&self.model.name, &text, true)?.len() <= room)
-        })
+        })?;
+        Ok((prompts.render(&self.model, &conversation, &rendering)?, dropped))
     }
 }
 
@@ -150,7 +174,11 @@ impl Parting {
     fn with_logprobs(&mut self, pieces: Vec<reply::Delta>) -> Vec<Delta> {
         let delta = |piece| match piece {
             reply::Delta::Reasoning(text) => Some(Delta::Reasoning(text, std::mem::take(&mut self.logprobs))),
-            reply::Delta::Text(text) => Some(Delta::Text(text, std::mem::take(&mut self.logprobs))),
+            reply::Delta::Text(text) if self.trims && text.trim_start().is_empty() => None,
+            reply::Delta::Text(text) => {
+                let said = if std::mem::take(&mut self.trims) { text.trim_start().to_owned() } else { text };
+                Some(Delta::Text(said, std::mem::take(&mut self.logprobs)))
+            }
             // A kind that this dialect has no place for.
             _ => None,
         };
@@ -183,12 +211,20 @@ mod tests {
 
     fn parting() -> Parting {
         let options = ReplyOptions { starts_in_reasoning: false, reasoning: Some(Tags::think()) };
-        Parting { parser: Some(ReplyParser::new(options)), logprobs: Vec::new() }
+        Parting { parser: Some(ReplyParser::new(options)), logprobs: Vec::new(), trims: false }
     }
 
     fn token(text: &str) -> Vec<TokenLogprobs> {
         let token = TokenLogprob { id: 1, bytes: text.into(), logprob: -1.0 };
         vec![TokenLogprobs { token, top: Vec::new() }]
+    }
+
+    #[test]
+    fn blanks_before_a_line_of_a_script_are_dropped() {
+        let mut parting = Parting { parser: Some(ReplyParser::new(ReplyOptions::default())), trims: true, ..parting() };
+        let said: Vec<Delta> =
+            [" ", "\n", " Well", " then"].iter().flat_map(|text| parting.push(text, vec![])).collect();
+        assert_eq!(said, [Delta::Text("Well".into(), vec![]), Delta::Text(" then".into(), vec![])]);
     }
 
     #[test]
