@@ -46,6 +46,7 @@ impl Prompts {
             continue_final_message: rendering.continue_final_message,
             extra: rendering.variables,
             now: now(),
+            ..RenderOptions::default()
         };
         let text = template.render(conversation, &options).map_err(refused)?;
         let stop = if model.chat_template.is_some() { Vec::new() } else { template.turn_end() };
