@@ -1,4 +1,4 @@
-//! What a template may cost: steps, depth, and the size of what it builds.
+//! What a template may cost: steps, time, depth, and the size of what it builds.
 //!
 //! A template comes with a model or even with a request, so it is not trusted. [`crate::environment`] asks here before it
 //! lets a filter, a method or an operator make text; going too far is [`Stop::Limit`], which becomes
@@ -8,10 +8,12 @@
 //! makes stay within [`TOTAL_BYTES_MAX`].
 
 use std::fmt;
+use std::time::Duration;
 
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
 
+use crate::environment::TIMED;
 use crate::repr;
 
 /// Steps of the template engine in one rendering of a short conversation. Usual templates take some hundred per turn.
@@ -20,6 +22,8 @@ pub(crate) const FUEL: u64 = 4_000_000;
 const FUEL_PER_PAIR: u64 = 32;
 /// Steps for the longest conversation.
 const FUEL_MAX: u64 = 100_000_000;
+/// Time of one rendering. Usual ones take a millisecond; steps alone do not bound it, as some walk over much.
+pub(crate) const TIME_MAX: Duration = Duration::from_secs(2);
 /// How deep macros and loops may nest.
 pub(crate) const RECURSION_MAX: usize = 96;
 /// Bytes of template source; the largest that is known has 17 thousand.
@@ -95,8 +99,14 @@ impl fmt::Write for BoundedText {
 #[derive(Debug, Default)]
 struct Spent(usize);
 
+/// Refuses to go on when the rendering's time is over.
+pub(crate) fn check_time(state: &mut State) -> Result<(), Error> {
+    state.apply_filter(TIMED, &[Value::UNDEFINED]).map(drop)
+}
+
 /// Charges `bytes` to this rendering.
 pub(crate) fn charge(state: &mut State, bytes: usize) -> Result<(), Error> {
+    check_time(state)?;
     if bytes > TEXT_BYTES_MAX {
         return Err(Stop::text_too_long());
     }

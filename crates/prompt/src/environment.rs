@@ -6,6 +6,7 @@
 //! *Invariant*: no filter, function or method here reads anything but its arguments.
 
 use std::fmt::Write;
+use std::time::Instant;
 
 use minijinja::formatting::FormatStyle;
 use minijinja::syntax::SyntaxConfig;
@@ -15,7 +16,7 @@ use minijinja_contrib::pycompat;
 
 use crate::bounds::{self, BoundedText, INDENT_MAX, Stop, TEXT_BYTES_MAX};
 use crate::json::{self, Layout};
-use crate::methods;
+use crate::{measured, methods};
 
 /// An engine without templates.
 pub(crate) fn new() -> Environment<'static> {
@@ -78,10 +79,7 @@ fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("indent", indent);
     environment.add_filter("int", |value: &Value, default: Option<i64>| to_integer(value, default.unwrap_or(0)));
     environment.add_filter("float", |value: &Value, default: Option<f64>| to_float(value).or(default).unwrap_or(0.0));
-    // These pad to a length of the template's choosing, and no chat template needs them.
-    for filter in ["batch", "slice", "pprint"] {
-        environment.remove_filter(filter);
-    }
+    measured::add_to(environment);
 }
 
 /// The filters which only [`crate::guard`] writes into a template.
@@ -90,8 +88,12 @@ fn add_checks(environment: &mut Environment<'static>) {
         bounds::charge_value(state, value)?;
         Ok::<Value, Error>(value.clone())
     });
-    environment.add_filter(NESTED, |value: &Value| bounds::check_nesting(value, false).map(|()| value.clone()));
-    environment.add_filter(KEPT, |value: &Value| bounds::check_nesting(value, true).map(|()| value.clone()));
+    for (name, kept) in [(NESTED, false), (KEPT, true)] {
+        environment.add_filter(name, move |state: &mut State, value: &Value| {
+            bounds::check_time(state)?;
+            bounds::check_nesting(value, kept).map(|()| value.clone())
+        });
+    }
     environment.add_filter(FACTOR, |value: &Value| {
         if value.is_number() || matches!(value.kind(), ValueKind::Bool | ValueKind::Undefined) {
             Ok(value.clone())
@@ -101,6 +103,16 @@ fn add_checks(environment: &mut Environment<'static>) {
     });
 }
 
+/// Lets renderings with this engine end with an error once `until` has passed.
+pub(crate) fn set_deadline(environment: &mut Environment<'static>, until: Instant) {
+    environment.add_filter(TIMED, move |value: &Value| match Instant::now() < until {
+        true => Ok(value.clone()),
+        false => Err(Stop::Limit("it takes too long").error()),
+    });
+}
+
+/// Name of the filter that [`crate::guard`] puts on conditions, and on what is walked over or compared.
+pub(crate) const TIMED: &str = "__timed";
 /// Name of the filter that [`crate::guard`] puts on what `+` and `~` join.
 pub(crate) const LIMITED: &str = "__limited";
 /// Name of the filter that [`crate::guard`] puts on what `*` multiplies.
@@ -280,6 +292,13 @@ fn check_format(format: &str, arguments: &[Value]) -> Result<(), Error> {
 
 /// Python's methods of strings, lists and maps; those which can make long text are bounded.
 fn call_method(state: &mut State, value: &Value, method: &str, arguments: &[Value]) -> Result<Value, Error> {
+    if let (Some(text), "split" | "rsplit" | "splitlines") = (value.as_str(), method) {
+        let separator = arguments.first().and_then(|separator| separator.as_str()).filter(|text| !text.is_empty());
+        let parts =
+            separator.map_or_else(|| text.split_whitespace().count(), |separator| text.matches(separator).count());
+        bounds::charge(state, parts.saturating_mul(measured::CHARACTER_BYTES))?;
+    }
+    measured::charge(state, Some(value), 1)?;
     if let Some(outcome) = methods::call(value, method, arguments) {
         return outcome;
     }

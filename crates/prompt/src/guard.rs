@@ -2,13 +2,14 @@
 //!
 //! The engine counts steps, but one step may double a text, and forty such steps fill any memory. So
 //! [`crate::template`] compiles what [`guard`] gives: the operands of `+`, `~` and `*` pass a filter
-//! of [`crate::environment`] which charges their size to the rendering, and what is set passes one that bounds its nesting.
+//! of [`crate::environment`] which charges their size to the rendering, and what is set passes one that bounds its nesting,
+//! and conditions, comparisons and loops pass one that looks at the clock.
 //! Source that would exhaust the compiler's stack is refused here.
 //!
 //! *Invariant*: guarded source means what it meant, line by line; the filters hand their value on unchanged.
 
 use crate::bounds::{BLOCKS_MAX, BRANCHES_MAX, OPERATORS_MAX};
-use crate::environment::{FACTOR, KEPT, LIMITED, NESTED};
+use crate::environment::{FACTOR, KEPT, LIMITED, NESTED, TIMED};
 use crate::scan::{Edits, Kind, Tag, tags};
 
 /// A text may be repeated so often by a literal, as in `'-' * 20`; otherwise only numbers are multiplied.
@@ -21,6 +22,8 @@ pub(crate) fn guard(source: &str) -> Result<String, &'static str> {
     let mut edits = Edits::default();
     for tag in &tags {
         check_operands(source, tag, &mut edits);
+        check_compared(source, tag, &mut edits);
+        check_conditions(source, tag, &mut edits);
         check_set(source, tag, &mut edits);
     }
     Ok(edits.apply(source))
@@ -78,6 +81,50 @@ fn check_operands(source: &str, tag: &Tag, edits: &mut Edits) {
     }
 }
 
+/// Looks at the clock beside comparisons, which walk over lists; not beside those with a plain literal.
+fn check_compared(source: &str, tag: &Tag, edits: &mut Edits) {
+    let loops_over = (tag.word(source, 0) == "for").then(|| tag.at_depth_0(source, 1, "in")).flatten();
+    for index in 1..tag.tokens.len() {
+        let compares = matches!(tag.word(source, index), "==" | "!=" | "<" | ">" | "<=" | ">=" | "in");
+        if !compares || tag.is_block && loops_over == Some(index) || tag.word(source, index - 1) == "is" {
+            continue;
+        }
+        let end = tag.operand_end(source, index + 1);
+        let is_plain = end == index + 2
+            && (tag.tokens[index + 1].kind != Kind::Name
+                || matches!(tag.word(source, index + 1), "true" | "false" | "none" | "True" | "False" | "None"));
+        if end > index + 1 && !is_plain {
+            edits.insert(tag.tokens[end - 1].range.end, &format!("|{TIMED}"));
+        }
+    }
+}
+
+/// Looks at the clock where a template decides and where it loops, so that no loop goes by unseen.
+fn check_conditions(source: &str, tag: &Tag, edits: &mut Edits) {
+    if !tag.is_block {
+        return;
+    }
+    let mut timed = |from: usize, to: usize| {
+        if from < to {
+            edits.insert(tag.tokens[from].range.start, "(");
+            edits.insert(tag.tokens[to - 1].range.end, &format!(")|{TIMED}"));
+        }
+    };
+    let length = tag.tokens.len();
+    match tag.word(source, 0) {
+        "if" | "elif" => timed(1, length),
+        "for" => {
+            let Some(over) = tag.at_depth_0(source, 1, "in").map(|index| index + 1) else { return };
+            let end =
+                if tag.word(source, length - 1) == "recursive" && over + 1 < length { length - 1 } else { length };
+            let condition = tag.at_depth_0(source, over, "if").unwrap_or(end);
+            timed(over, condition);
+            timed(condition + 1, end);
+        }
+        _ => {}
+    }
+}
+
 /// Checks what a name or an attribute is set to, unless it is a plain word that nests nothing.
 fn check_set(source: &str, tag: &Tag, edits: &mut Edits) {
     if !tag.is_block || tag.word(source, 0) != "set" {
@@ -116,14 +163,26 @@ mod tests {
         let cases = [
             ("{{ a + b }}", "{{ a|__limited + b|__limited }}"),
             ("{{ a.b ~ c[0]|f ~ 'x' }}", "{{ a.b|__limited ~ c[0]|f|__limited ~ 'x'|__limited }}"),
-            ("{% if (a+b)*c -%}", "{% if (a|__limited+b|__limited)|__factor*c|__factor -%}"),
+            ("{% if (a+b)*c -%}", "{% if ((a|__limited+b|__limited)|__factor*c|__factor)|__timed -%}"),
             ("{% set x = a+b -%}", "{% set x = (a|__limited+b|__limited)|__nested -%}"),
             ("{% set n.x, y = [n] %}{% set z = 'a' %}", "{% set n.x, y = ([n])|__kept %}{% set z = 'a' %}"),
             ("{{ i + 1 }}", "{{ i|__limited + 1 }}"),
             ("{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}", "{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}"),
             ("{{ '-' * 20 }}{{ '-' * 5000 }}", "{{ '-' * 20 }}{{ '-'|__factor * 5000 }}"),
             ("a + b {# c + d #}{% raw %}e + f{% endraw %}", "a + b {# c + d #}{% raw %}e + f{% endraw %}"),
-            ("{{- a +}} {%+ if a +%}", "{{- a +}} {%+ if a +%}"),
+            ("{{- a +}} {%+ if a +%}", "{{- a +}} {%+ if (a)|__timed +%}"),
+            (
+                "{{ a == b.c and d in e and f != 'x' and g == none }}",
+                "{{ a == b.c|__timed and d in e|__timed and f != 'x' and g == none }}",
+            ),
+            (
+                "{% for a, b in c.d() if b not in e recursive %}",
+                "{% for a, b in (c.d())|__timed if (b not in e|__timed)|__timed recursive %}",
+            ),
+            (
+                "{% for a in recursive %}{% elif x is in(y) %}",
+                "{% for a in (recursive)|__timed %}{% elif (x is in(y))|__timed %}",
+            ),
         ];
         for (source, expected) in cases {
             assert_eq!(guard(source).as_deref(), Ok(expected));

@@ -1,4 +1,4 @@
-//! Messages to prompt text, and reply text to its parts. Pure text: this crate knows no tensor, no socket, no clock, no file.
+//! Messages to prompt text, and reply text to its parts. Pure text: this crate knows no tensor, no socket, no time of day, no file.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | [`character`], [`modes`] | who the model plays; chats as text-generation-webui's modes set them |
 //! | [`reply`] | a reply's pieces, parted into text and reasoning |
 //!
-//! Inside: `environment` sets the template engine up, `bounds` and `guard` hold what a template may cost, `quirks` repairs
+//! Inside: `environment` sets the template engine up, `bounds`, `guard` and `measured` hold what a template may cost, `quirks` repairs
 //! what the engine cannot read, `probe` finds out what a template can take, `json`, `repr` and `clock` print as Python does, `methods` has
 //! more of its methods.
 //!
@@ -40,6 +40,7 @@ mod environment;
 mod guard;
 pub mod instruction;
 mod json;
+mod measured;
 mod message;
 mod methods;
 pub mod modes;

@@ -170,7 +170,7 @@ pub fn render(
     }
     let script = Script::new(mode, scene, conversation, templates.chat, options)?;
     if mode == Mode::Chat {
-        return Ok(ModePrompt { text: script.open()?, stop: script.stops(), turn_end: Vec::new() });
+        return Ok(ModePrompt { text: script.open()?, stop: script.stops()?, turn_end: Vec::new() });
     }
     let (told, line) = script.told_and_open_line()?;
     let command = fill(
@@ -186,7 +186,7 @@ pub fn render(
     let outer = system.chain([Message::user(command), Message::assistant(line)]);
     let options = RenderOptions { continue_final_message: true, ..options.clone() };
     let text = templates.instruct.render(&Conversation::new(outer), &options)?;
-    Ok(ModePrompt { text, stop: script.stops(), turn_end: templates.instruct.turn_end() })
+    Ok(ModePrompt { text, stop: script.stops()?, turn_end: templates.instruct.turn_end() })
 }
 
 /// A dialogue and what writes it down.
@@ -267,7 +267,7 @@ impl<'a> Script<'a> {
         Ok((told, line))
     }
 
-    fn stops(&self) -> Vec<String> {
+    fn stops(&self) -> Result<Vec<String>, TemplateError> {
         probe::chat_stops(self.template, &self.options.extra)
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! [`crate::template::Template`] asks once and keeps the answers. Looking at what comes out is surer than reading the source.
 //!
-//! *Invariant*: a template that fails on a probe is answered for cautiously, never refused.
+//! *Invariant*: a template that fails on a probe is answered for cautiously; one that exceeds a limit on it is refused.
+
+use std::time::Instant;
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::bounds;
 use crate::message::ValueShape;
 use crate::template::{RenderOptions, Template, TemplateError};
 
@@ -16,41 +19,58 @@ const NEXT_USER_TEXT: &str = "lampstand-probe-next";
 const LAST_ASSISTANT_TEXT: &str = "lampstand-probe-last";
 const ARGUMENT: &str = "lampstand-probe-argument";
 
-fn render(template: &Template, messages: &[Json]) -> Option<String> {
-    let options = RenderOptions { add_generation_prompt: false, ..RenderOptions::default() };
-    template.render_values(messages, &[], &options).ok()
+/// Renders probes of one template, all within the time of one rendering.
+struct Prober<'a> {
+    template: &'a Template,
+    until: Instant,
+}
+
+impl<'a> Prober<'a> {
+    fn new(template: &'a Template) -> Self {
+        Self { template, until: Instant::now() + bounds::TIME_MAX }
+    }
+
+    /// What the template makes of these messages, `None` if it fails.
+    ///
+    /// # Errors
+    /// [`TemplateError::Limit`].
+    fn render(&self, messages: &[Json], extra: &Map<String, Json>) -> Result<Option<String>, TemplateError> {
+        let options = RenderOptions {
+            add_generation_prompt: false,
+            extra: extra.clone(),
+            time_max: self.until.saturating_duration_since(Instant::now()),
+            ..RenderOptions::default()
+        };
+        match self.template.render_values(messages, &[], &options) {
+            Ok(text) => Ok(Some(text)),
+            Err(error @ TemplateError::Limit(_)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 /// The shape of values that this template can take.
-pub(crate) fn shape(template: &Template) -> ValueShape {
-    let source = template.source();
-    if exhausts(template) {
-        // It will not render anything; it need not be asked four more times.
-        return ValueShape { developer_role: false, content_parts: false, null_content: false, object_arguments: true };
-    }
+///
+/// # Errors
+/// [`TemplateError::Limit`] if it exceeds a limit even so.
+pub(crate) fn shape(template: &Template) -> Result<ValueShape, TemplateError> {
+    let (source, prober) = (template.source(), Prober::new(template));
     let says = |word: &str| source.contains(&format!("'{word}'")) || source.contains(&format!("\"{word}\""));
-    ValueShape {
+    Ok(ValueShape {
         developer_role: says("developer"),
-        content_parts: takes_parts(template),
-        null_content: asks_for_null(source) && takes_null(template),
-        object_arguments: takes_object_arguments(template),
-    }
-}
-
-/// True if even the shortest conversation goes beyond the bounds.
-fn exhausts(template: &Template) -> bool {
-    let message = json!({"role": "user", "content": USER_TEXT});
-    let outcome = template.render_values(&[message], &[], &RenderOptions::default());
-    matches!(outcome, Err(TemplateError::Limit(_)))
+        content_parts: takes_parts(&prober)?,
+        null_content: asks_for_null(source) && takes_null(&prober)?,
+        object_arguments: takes_object_arguments(&prober)?,
+    })
 }
 
 /// True if a list of parts comes out as the part's text, and not as the printed list.
-fn takes_parts(template: &Template) -> bool {
+fn takes_parts(prober: &Prober) -> Result<bool, TemplateError> {
     let message = json!({"role": "user", "content": [{"type": "text", "text": USER_TEXT}]});
-    render(template, &[message]).is_some_and(|text| {
+    Ok(prober.render(&[message], &Map::new())?.is_some_and(|text| {
         let before = text.split(USER_TEXT).next().unwrap_or_default();
         text.contains(USER_TEXT) && !before.ends_with(['\'', '"'])
-    })
+    }))
 }
 
 /// True if the source compares some content with none. A template that does not would print `None`.
@@ -70,23 +90,26 @@ fn asks_for_null(source: &str) -> bool {
 }
 
 /// True if a call without content comes out, and not with a printed `None` where the content would be.
-fn takes_null(template: &Template) -> bool {
+fn takes_null(prober: &Prober) -> Result<bool, TemplateError> {
     let printed = |content: Json| {
         let mut dialogue = tool_dialogue(json!({ARGUMENT: 1}));
         dialogue[1]["content"] = content;
-        render(template, &dialogue).map(|text| text.matches("None").count())
+        let text = prober.render(&dialogue, &Map::new())?;
+        Ok::<_, TemplateError>(text.map(|text| text.matches("None").count()))
     };
-    printed(Json::Null).is_some_and(|with_null| printed("".into()).is_none_or(|without| with_null <= without))
+    let Some(with_null) = printed(Json::Null)? else { return Ok(false) };
+    Ok(printed("".into())?.is_none_or(|without| with_null <= without))
 }
 
 /// False if a map of arguments fails or comes out as Python prints it, while JSON text comes out well.
-fn takes_object_arguments(template: &Template) -> bool {
-    let as_map = render(template, &tool_dialogue(json!({ARGUMENT: 1})));
+fn takes_object_arguments(prober: &Prober) -> Result<bool, TemplateError> {
+    let as_map = prober.render(&tool_dialogue(json!({ARGUMENT: 1})), &Map::new())?;
     if as_map.is_some_and(|text| text.contains(ARGUMENT) && !text.contains(&format!("'{ARGUMENT}'"))) {
-        return true;
+        return Ok(true);
     }
     let as_text = format!("{{\"{ARGUMENT}\": 1}}");
-    !render(template, &tool_dialogue(json!(as_text))).is_some_and(|text| text.contains(&as_text))
+    let printed = prober.render(&tool_dialogue(json!(as_text)), &Map::new())?;
+    Ok(!printed.is_some_and(|text| text.contains(&as_text)))
 }
 
 /// A question, a call without content, and its result.
@@ -100,26 +123,32 @@ fn tool_dialogue(arguments: Json) -> [Json; 3] {
 }
 
 /// The strings that close an assistant's turn and open the next user's; see [`Template::turn_end`].
-pub(crate) fn turn_end(template: &Template) -> Vec<String> {
-    Dialogue::render(template, &Map::new()).map_or_else(Vec::new, |dialogue| dialogue.after_assistant())
+///
+/// # Errors
+/// [`TemplateError::Limit`].
+pub(crate) fn turn_end(template: &Template) -> Result<Vec<String>, TemplateError> {
+    Ok(Dialogue::render(template, &Map::new())?.map_or_else(Vec::new, |dialogue| dialogue.after_assistant()))
 }
 
 /// As [`turn_end`], with the opening of the assistant's own turn beside it, so that it does not say two turns at once.
 ///
 /// `extra` are variables for the template, such as the names of those who talk.
-pub(crate) fn chat_stops(template: &Template, extra: &Map<String, Json>) -> Vec<String> {
-    let Some(dialogue) = Dialogue::render(template, extra) else { return Vec::new() };
+///
+/// # Errors
+/// [`TemplateError::Limit`].
+pub(crate) fn chat_stops(template: &Template, extra: &Map<String, Json>) -> Result<Vec<String>, TemplateError> {
+    let Some(dialogue) = Dialogue::render(template, extra)? else { return Ok(Vec::new()) };
     let mut stops = dialogue.after_assistant();
     let own = dialogue.after_user().pop();
     stops.extend(own.filter(|own| !stops.contains(own)));
-    stops
+    Ok(stops)
 }
 
 /// What a template makes of two questions and two answers.
 struct Dialogue(String);
 
 impl Dialogue {
-    fn render(template: &Template, extra: &Map<String, Json>) -> Option<Self> {
+    fn render(template: &Template, extra: &Map<String, Json>) -> Result<Option<Self>, TemplateError> {
         let turn = |role: &str, text: &str| json!({"role": role, "content": text});
         let turns = [
             turn("user", USER_TEXT),
@@ -127,8 +156,7 @@ impl Dialogue {
             turn("user", NEXT_USER_TEXT),
             turn("assistant", LAST_ASSISTANT_TEXT),
         ];
-        let options = RenderOptions { add_generation_prompt: false, extra: extra.clone(), ..RenderOptions::default() };
-        template.render_values(&turns, &[], &options).ok().map(Self)
+        Ok(Prober::new(template).render(&turns, extra)?.map(Self))
     }
 
     fn between(&self, from: &str, to: &str) -> Option<&str> {

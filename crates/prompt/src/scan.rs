@@ -179,6 +179,19 @@ impl Tag {
         }
     }
 
+    /// Where a word stands outside of all brackets, from an index on.
+    pub(crate) fn at_depth_0(&self, source: &str, from: usize, wanted: &str) -> Option<usize> {
+        let mut depth = 0_usize;
+        (from..self.tokens.len()).find(|&at| {
+            match self.word(source, at) {
+                "(" | "[" | "{" => depth += 1,
+                ")" | "]" | "}" => depth = depth.saturating_sub(1),
+                word => return depth == 0 && word == wanted,
+            }
+            false
+        })
+    }
+
     /// The index behind the bracket that closes the one at `open`.
     fn group_end(&self, source: &str, open: usize) -> usize {
         let mut depth = 0_usize;

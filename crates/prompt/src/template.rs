@@ -6,9 +6,9 @@
 //! *Invariant*: rendering is a pure function of template, conversation and options, it ends within the bounds of
 //! [`crate::bounds`] whatever the template, and it never panics.
 
-use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use minijinja::{Environment, ErrorKind, Value};
 use serde_json::{Map, Value as Json};
@@ -33,7 +33,7 @@ pub enum TemplateError {
         /// Line of the source, from 1; 0 where it is not known.
         line: usize,
     },
-    /// It took too many steps, nested too deep or built too long a text.
+    /// It took too many steps or too long, nested too deep or built too long a text.
     #[error("the chat template exceeds a limit: {0}")]
     Limit(String),
     /// It failed while it ran, for example on a type that it did not expect.
@@ -62,6 +62,8 @@ pub struct RenderOptions {
     pub extra: Map<String, Json>,
     /// The time that `strftime_now` prints.
     pub now: LocalTime,
+    /// How long the rendering may take, before it ends with [`TemplateError::Limit`]; 2 s unless said otherwise.
+    pub time_max: Duration,
 }
 
 impl Default for RenderOptions {
@@ -72,6 +74,7 @@ impl Default for RenderOptions {
             continue_final_message: false,
             extra: Map::new(),
             now: LocalTime::default(),
+            time_max: bounds::TIME_MAX,
         }
     }
 }
@@ -127,8 +130,17 @@ impl Template {
     }
 
     /// What this template can take, found by rendering probes the first time that it is asked.
-    pub fn shape(&self) -> ValueShape {
-        *self.0.shape.get_or_init(|| probe::shape(self))
+    ///
+    /// # Errors
+    /// [`TemplateError::Limit`] if a probe already exceeds a limit. That is not kept, as time may have been short by chance.
+    pub fn shape(&self) -> Result<ValueShape, TemplateError> {
+        match self.0.shape.get() {
+            Some(shape) => Ok(*shape),
+            None => {
+                let shape = probe::shape(self)?;
+                Ok(*self.0.shape.get_or_init(|| shape))
+            }
+        }
     }
 
     /// The strings that end an assistant's turn and begin the next user's, for models which run on instead of stopping.
@@ -136,7 +148,14 @@ impl Template {
     /// For ChatML that is `<|im_end|>` and `<|im_start|>user`, for Alpaca `\n### Instruction:`. Empty where the template
     /// refuses a plain dialogue.
     pub fn turn_end(&self) -> Vec<String> {
-        self.0.turn_end.get_or_init(|| probe::turn_end(self)).clone()
+        if let Some(ends) = self.0.turn_end.get() {
+            return ends.clone();
+        }
+        match probe::turn_end(self) {
+            Ok(ends) => self.0.turn_end.get_or_init(|| ends).clone(),
+            // Time may have been short by chance, so that is not kept.
+            Err(_) => Vec::new(),
+        }
     }
 
     /// The prompt for a conversation.
@@ -165,7 +184,7 @@ impl Template {
         tools: &[Json],
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
-        let shape = self.shape();
+        let shape = self.shape()?;
         if !options.continue_final_message {
             let values: Vec<Json> = messages.iter().map(|message| message.to_template_value(shape)).collect();
             return self.render_values(&values, tools, options);
@@ -185,10 +204,13 @@ impl Template {
         options: &RenderOptions,
     ) -> Result<String, TemplateError> {
         let compiled = &*self.0;
-        let mut environment = Cow::Borrowed(&compiled.environment);
+        let mut environment = compiled.environment.clone();
         if messages.len() > LONG_CONVERSATION {
-            environment.to_mut().set_fuel(Some(bounds::fuel(messages.len())));
+            environment.set_fuel(Some(bounds::fuel(messages.len())));
         }
+        // A span beyond what the clock can count to is as good as none.
+        let until = Instant::now().checked_add(options.time_max).unwrap_or_else(|| Instant::now() + bounds::TIME_MAX);
+        environment::set_deadline(&mut environment, until);
         let template = environment.get_template(NAME).map_err(told)?;
         let mut out = BoundedOutput::default();
         template.render_captured_to(self.context(messages, tools, options), &mut out).map_err(told)?;

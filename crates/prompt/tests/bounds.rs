@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use prompt::{Conversation, Message, RenderOptions, SpecialTokens, Template, TemplateError};
 
 fn outcome(source: &str) -> Result<String, TemplateError> {
@@ -137,4 +139,49 @@ fn values_that_nest_without_end_stop() {
     }
     assert_limit(&format!("{{% set x = 1 %}}{}", "{% set x = [x] %}".repeat(20_000)));
     assert_limit(&format!("{{% set x = 1 %}}{}", "{% set x = namespace(x=x) %}".repeat(10_000)));
+}
+
+/// Renders within a hundredth of a second, so that the test is quick; the usual bound is seconds.
+#[track_caller]
+fn assert_too_long(source: &str) {
+    let template = Template::compile(source, SpecialTokens::default()).unwrap();
+    let conversation = Conversation::new([Message::user("Hi")]);
+    // A template that is slow in every conversation is already refused while it is tried out.
+    let options = RenderOptions { time_max: Duration::from_millis(10), ..RenderOptions::default() };
+    let outcome = template.render(&conversation, &options).map(|text| text.len());
+    assert_eq!(outcome, Err(TemplateError::Limit("it takes too long".into())), "{source}");
+}
+
+#[test]
+fn time_is_bounded_where_steps_are_not() {
+    // Quick for the probes, which do not say `Hi`.
+    let slow = |body: &str| {
+        format!("{{% set many = range(50000) | list %}}{{% if messages[0].content == 'Hi' %}}{body}{{% endif %}}")
+    };
+    for body in [
+        "{% for i in range(99999) %}{% if 'a' in many %}{% endif %}{% endfor %}",
+        "{% for i in range(99999) if 'a' in many %}{% endfor %}",
+        "{% for i in range(99999) %}{% set x = many == many %}{% endfor %}",
+        "{% for i in range(99999) %}{{ '' if many != many }}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in many %}{% endfor %}{% endfor %}",
+        "{{ range(50000) | select('in', many) | list | length }}",
+        "{{ range(50000) | reject('in', many) | list | length }}",
+        "{% for i in range(99999) %}{% set x = many | sort %}{% endfor %}",
+        "{% macro m(n) %}{% for i in range(9) %}{{ m(n + 1) if n < 9 }}{% endfor %}{% endmacro %}{{ m(1) }}",
+    ] {
+        assert_too_long(&slow(body));
+    }
+}
+
+#[test]
+fn lists_of_long_texts_stop() {
+    let text = "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(19) %}{% set ns.x = ns.x + ns.x %}{% endfor %}";
+    let many = format!("[{}]", "ns.x, ".repeat(100));
+    for filter in ["upper", "trim", "list"] {
+        assert_limit(&format!("{text}{{{{ {many} | map('{filter}') | list | length }}}}"));
+    }
+    let called = format!("[{}]", "ns.x.upper(), ".repeat(100));
+    assert_limit(&format!("{text}{{{{ {called} | length }}}}"));
+    let parts = format!("[{}]", "ns.x.split('a'), ".repeat(60));
+    assert_limit(&format!("{text}{{{{ {parts} | length }}}}"));
 }

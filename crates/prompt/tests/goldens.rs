@@ -67,6 +67,7 @@ fn every_text_is_that_of_transformers() {
                 continue_final_message: case["continue"] == true,
                 extra: case["extra"].as_object().cloned().unwrap_or_default(),
                 now: NOW,
+                ..RenderOptions::default()
             };
             let case_name = case["name"].as_str().unwrap();
             let golden = &goldens[name][case_name];

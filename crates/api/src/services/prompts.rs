@@ -73,6 +73,7 @@ impl Prompts {
             continue_final_message: rendering.continue_final_message,
             extra: rendering.variables.clone(),
             now: now(),
+            ..RenderOptions::default()
         };
         let templates =
             Templates { instruct: &instruct, chat: chat.as_ref().unwrap_or(&instruct), command: &rendering.command };
