@@ -5,6 +5,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Data;
+use serde_json::json;
 
 use crate::error::Result;
 use crate::routes::body::Body;
@@ -20,35 +21,23 @@ const DROPPED_MESSAGES: &str = "x-lampstand-dropped-messages";
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
-    let Asked { conversation, template_variables, continue_final_message, options } =
-        Request::read(&body, state.limits())?;
+    let asked = Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
-    let dialect = Dialect::of(state.settings.compat, options.model.is_some());
-    let model = state.model(options.model.as_deref())?;
-    let header = Header::new(&model.name);
-    let wants_logprobs = options.request.logprobs.is_some();
-    let turn = Turn {
-        model,
-        conversation,
-        dialogue: Dialogue::default(),
-        variables: template_variables,
-        continue_final_message,
-        request: options.request,
-        choices: options.choices,
-        // As text-generation-webui does; OpenAI's API refuses.
-        truncates: dialect == Dialect::Oobabooga,
-    };
+    let dialect = Dialect::of(state.settings.compat, asked.options.model.is_some());
+    let (stream, include_usage) = (asked.options.stream, asked.options.include_usage);
+    let turn = turn(&state, asked, dialect)?;
+    let header = Header::new(&turn.model.name);
+    let (choices, wants_logprobs) = (turn.choices, turn.request.logprobs.is_some());
     let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
     let dropped = (DROPPED_MESSAGES, reply.dropped_messages());
-    if options.stream {
-        let chunks = Chunks::new(header, dialect, options.include_usage);
-        let stream = Stream { reply, chunks, dialect, choices: options.choices };
-        let mut response = sse::respond(stream, state.keep_alive(), permit);
+    if stream {
+        let chunks = Chunks::new(header, dialect, include_usage);
+        let mut response = sse::respond(Stream { reply, chunks, dialect, choices }, state.keep_alive(), permit);
         response.headers_mut().insert(HeaderName::from_static(dropped.0), HeaderValue::from(dropped.1));
         return Ok(response);
     }
-    let mut answer = Collector::new(header, options.choices, wants_logprobs);
+    let mut answer = Collector::new(header, choices, wants_logprobs);
     while let Some(delta) = reply.next().await {
         match delta? {
             (index, Delta::Text(text, logprobs)) => answer.text(index, &text, &logprobs),
@@ -57,6 +46,30 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
         }
     }
     Ok(HttpResponse::Ok().insert_header(dropped).json(answer.into_completion()))
+}
+
+/// `POST /v1/internal/chat-prompt`: the prompt that [`create`] would have made of the same body.
+pub(super) async fn prompt(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
+    let _permit = state.admit()?;
+    let asked = Request::read(&body, state.limits())?;
+    let dialect = Dialect::of(state.settings.compat, asked.options.model.is_some());
+    let prompt = turn(&state, asked, dialect)?.prompt(&state.engine, &state.prompts, &state.library).await?;
+    Ok(HttpResponse::Ok().json(json!({"prompt": prompt})))
+}
+
+fn turn(state: &State, asked: Asked, dialect: Dialect) -> Result<Turn> {
+    let Asked { conversation, template_variables, continue_final_message, options } = asked;
+    Ok(Turn {
+        model: state.model(options.model.as_deref())?,
+        conversation,
+        dialogue: Dialogue::default(),
+        variables: template_variables,
+        continue_final_message,
+        request: options.request,
+        choices: options.choices,
+        // As text-generation-webui does; OpenAI's API refuses.
+        truncates: dialect == Dialect::Oobabooga,
+    })
 }
 
 /// The events of one streamed answer.

@@ -95,6 +95,12 @@ pub const TABLE: &[Row] = &[
     },
     Row {
         method: "POST",
+        path: "/v1/internal/chat-prompt",
+        summary: "The prompt that a chat request would become",
+        handler: |route| route.to(chat::prompt),
+    },
+    Row {
+        method: "POST",
         path: "/v1/internal/stop-generation",
         summary: "End all generations, everybody's",
         handler: |route| route.to(internal::stop_generation),
