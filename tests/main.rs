@@ -17,6 +17,7 @@ mod memory;
 mod models;
 mod requests;
 mod sdk;
+mod seeds;
 mod service;
 mod tidy;
 

@@ -6,6 +6,7 @@ pub mod chat;
 pub mod completions;
 pub mod dialect;
 pub mod edits;
+pub mod engines;
 pub mod envelope;
 pub mod health;
 pub mod identifier;
