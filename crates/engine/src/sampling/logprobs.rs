@@ -22,6 +22,13 @@ pub struct Logprob {
     pub logprob: f32,
 }
 
+impl Logprob {
+    /// The same with the token's bytes, which the tokenizer knows.
+    pub fn with_bytes(self, mut bytes: impl FnMut(u32) -> Vec<u8>) -> TokenLogprob {
+        TokenLogprob { id: self.id, bytes: bytes(self.id), logprob: self.logprob }
+    }
+}
+
 /// The chosen token and the likeliest ones, which may or may not hold it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
@@ -34,8 +41,8 @@ pub struct Logprobs {
 impl Logprobs {
     /// The same with each token's bytes, which the tokenizer knows.
     pub fn with_bytes(self, mut bytes: impl FnMut(u32) -> Vec<u8>) -> TokenLogprobs {
-        let mut one = |token: Logprob| TokenLogprob { id: token.id, bytes: bytes(token.id), logprob: token.logprob };
-        TokenLogprobs { token: one(self.token), top: self.top.into_iter().map(one).collect() }
+        let token = self.token.with_bytes(&mut bytes);
+        TokenLogprobs { token, top: self.top.into_iter().map(|token| token.with_bytes(&mut bytes)).collect() }
     }
 }
 
@@ -45,34 +52,57 @@ impl Logprobs {
 /// # Errors
 /// `Internal` if the logits are broken (see [`super::Sampler::sample`]) or have no place for `token`.
 pub fn score(logits: &[f32], token: u32, top: usize) -> Result<Logprobs> {
-    let mut peaks = Peaks::default();
-    peaks.scan(logits)?;
+    let mut own = OwnDistribution::of(logits)?;
     let Some(&chosen) = logits.get(token as usize) else {
         return Err(Error::internal(format!("token {token} lies beyond the {} logits", logits.len())));
     };
-    let max = peaks.max();
-    let scale = Scale::new(max, 1.0);
-    let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
-    let log_sum = sum.ln();
-    let of = |(id, logit): (u32, f32)| {
-        let logprob = (f64::from(logit) - f64::from(max) - log_sum) as f32;
+    Ok(Logprobs { token: own.logprob((token, chosen)), top: own.likeliest(logits, top.min(TOP_LOGPROBS_MAX)) })
+}
+
+/// ln p of the `top` likeliest tokens under softmax(`logits`), as many as are asked for, best first, the lower id first
+/// among equals.
+///
+/// # Errors
+/// `Internal` if the logits are broken (see [`super::Sampler::sample`]).
+pub fn likeliest(logits: &[f32], top: usize) -> Result<Vec<Logprob>> {
+    Ok(OwnDistribution::of(logits)?.likeliest(logits, top))
+}
+
+/// softmax of logits, ready to be asked.
+struct OwnDistribution {
+    peaks: Peaks,
+    log_sum: f64,
+}
+
+impl OwnDistribution {
+    fn of(logits: &[f32]) -> Result<Self> {
+        let mut peaks = Peaks::default();
+        peaks.scan(logits)?;
+        let scale = Scale::new(peaks.max(), 1.0);
+        let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
+        Ok(Self { peaks, log_sum: sum.ln() })
+    }
+
+    fn logprob(&self, (id, logit): (u32, f32)) -> Logprob {
+        let logprob = (f64::from(logit) - f64::from(self.peaks.max()) - self.log_sum) as f32;
         Logprob { id, logprob: logprob.min(0.0) }
-    };
-    let token = of((token, chosen));
-    let top = top.min(TOP_LOGPROBS_MAX);
-    if top == 0 {
-        return Ok(Logprobs { token, top: Vec::new() });
     }
-    let threshold = peaks.threshold(top);
-    let mut best: Vec<(u32, f32)> = peaks.above(logits, threshold).collect();
-    let by_likelihood =
-        |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
-    if best.len() > top {
-        best.select_nth_unstable_by(top - 1, by_likelihood);
-        best.truncate(top);
+
+    fn likeliest(&mut self, logits: &[f32], top: usize) -> Vec<Logprob> {
+        if top == 0 {
+            return Vec::new();
+        }
+        let threshold = self.peaks.threshold(top);
+        let mut best: Vec<(u32, f32)> = self.peaks.above(logits, threshold).collect();
+        let by_likelihood =
+            |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
+        if best.len() > top {
+            best.select_nth_unstable_by(top - 1, by_likelihood);
+            best.truncate(top);
+        }
+        best.sort_unstable_by(by_likelihood);
+        best.into_iter().map(|token| self.logprob(token)).collect()
     }
-    best.sort_unstable_by(by_likelihood);
-    Ok(Logprobs { token, top: best.into_iter().map(of).collect() })
 }
 
 #[cfg(test)]
@@ -92,6 +122,10 @@ mod tests {
                 let scored = score(&logits, (length - 1) as u32, top).unwrap();
                 assert!((f64::from(scored.token.logprob) - expected[length - 1]).abs() < 1e-5);
                 assert_eq!(scored.top.len(), top.min(20).min(length));
+                let all = likeliest(&logits, top * 10).unwrap();
+                assert_eq!(all.len(), (top * 10).min(length));
+                assert!(all.iter().zip(&order).all(|(found, &id)| found.id as usize == id));
+                assert_eq!(all[..scored.top.len()], scored.top);
                 for (found, &id) in scored.top.iter().zip(&order) {
                     assert_eq!(found.id as usize, id);
                     assert!((f64::from(found.logprob) - expected[id]).abs() < 1e-5);

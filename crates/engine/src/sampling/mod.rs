@@ -25,7 +25,7 @@ mod tests;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-pub use self::logprobs::{Logprob, Logprobs, TOP_LOGPROBS_MAX, score};
+pub use self::logprobs::{Logprob, Logprobs, TOP_LOGPROBS_MAX, likeliest, score};
 
 use self::exponential::Scale;
 use self::filters::Filters;

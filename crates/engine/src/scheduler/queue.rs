@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::sequence::Submission;
+use super::submission::Submission;
 use crate::error::{Error, ErrorKind, Result};
 
 #[derive(Default)]
@@ -140,7 +140,7 @@ impl Queue {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::scheduler::sequence::tests::submission;
+    use crate::scheduler::submission::tests::submission;
 
     #[test]
     fn a_full_line_refuses_with_a_time_to_come_back() {
@@ -183,7 +183,7 @@ mod tests {
         queue.close();
         assert!(matches!(
             receiver.try_recv().unwrap(),
-            crate::scheduler::sequence::StepEvent::Failed(error) if error.kind == ErrorKind::Cancelled
+            crate::scheduler::submission::StepEvent::Failed(error) if error.kind == ErrorKind::Cancelled
         ));
         assert!(!queue.wait(None));
     }
