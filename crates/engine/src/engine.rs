@@ -16,7 +16,7 @@ use crate::output::{ModelInfo, Stats};
 use crate::progress::Progress;
 use crate::request::{GenerateRequest, Prompt, Sampling};
 use crate::sampling::TOP_LOGPROBS_MAX;
-use crate::scheduler::sequence::{EVENTS_MAX, Submission};
+use crate::scheduler::submission::{EVENTS_MAX, Submission};
 use crate::tokens::TokenStream;
 
 pub use crate::catalog::ModelSource;
@@ -89,7 +89,8 @@ impl Engine {
         let loaded = self.catalog.get(&request.model)?;
         check_sampling(&request.sampling, &loaded)?;
         let tokens = prompt_tokens(&request.prompt, &loaded)?;
-        let max_tokens = room_for_answer(tokens.len(), request.max_tokens, &loaded)?;
+        let max_tokens = if request.distribution.is_some() { Some(0) } else { request.max_tokens };
+        let max_tokens = room_for_answer(tokens.len(), max_tokens, &loaded)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let satisfied = Arc::default();
         let stream = TokenStream::new(loaded.tokenizer.clone(), true).with_stops(&request.stop);
@@ -106,6 +107,7 @@ impl Engine {
             end_tokens: if request.ignore_eos { Arc::from([]) } else { Arc::from(loaded.tokenizer.eos_ids()) },
             logprobs: bounded(request.logprobs),
             prompt_logprobs: bounded(request.prompt_logprobs),
+            distribution: request.distribution,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             satisfied,
             events,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, Result};
 use crate::output::{Event, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 use crate::sampling::Logprobs;
-use crate::scheduler::sequence::StepEvent;
+use crate::scheduler::submission::StepEvent;
 use crate::tokens::{TokenStream, Tokenizer};
 
 /// An answer under way. Dropping it cancels what is left of it.
@@ -92,6 +92,10 @@ impl Generation {
         match event {
             StepEvent::Failed(error) => Err(error),
             StepEvent::Prompt(scores) => Ok(Some(Event::Prompt(self.prompt_logprobs(scores)?))),
+            StepEvent::Distribution(tokens) => {
+                let named = tokens.into_iter().map(|token| token.with_bytes(|id| self.bytes(id))).collect();
+                Ok(Some(Event::Distribution(named)))
+            }
             StepEvent::Token { id, logprobs } => self.token(id, logprobs),
             StepEvent::Done { reason, cached_tokens, completion_tokens } => {
                 self.usage.cached_tokens = cached_tokens;
@@ -153,7 +157,11 @@ impl Generation {
 
     /// Ids with their bytes.
     fn named(&self, logprobs: Logprobs) -> Result<TokenLogprobs> {
-        // Ids come from the vocabulary's own width, so each has bytes; padding beyond it was cut before sampling.
-        Ok(logprobs.with_bytes(|id| self.tokenizer.token_bytes(id).map(<[u8]>::to_vec).unwrap_or_default()))
+        Ok(logprobs.with_bytes(|id| self.bytes(id)))
+    }
+
+    /// Ids come from the vocabulary's own width, so each has bytes; padding beyond it was cut before sampling.
+    fn bytes(&self, id: u32) -> Vec<u8> {
+        self.tokenizer.token_bytes(id).map(<[u8]>::to_vec).unwrap_or_default()
     }
 }

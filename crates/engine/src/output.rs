@@ -43,11 +43,13 @@ pub struct Usage {
 }
 
 /// What comes out of a generation, in order: `Prompt` (once, if its logprobs were asked for), `Piece` any number
-/// of times, `Done` once.
+/// of times or `Distribution` once in their place, `Done` once.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The prompt's tokens; the first has no logprob, so it stands as NaN.
     Prompt(Vec<TokenLogprobs>),
+    /// The likeliest next tokens, best first, the lower id first among equals; natural logarithms of probabilities.
+    Distribution(Vec<TokenLogprob>),
     /// More text (may be empty when only logprobs are reported), with the tokens that made it.
     Piece {
         /// The text, whole characters.

@@ -46,7 +46,7 @@ pub(crate) async fn answer(mut generation: Generation) -> Answer {
                 tokens.extend(logprobs.iter().map(|l| (l.token.id, l.token.logprob.to_bits())));
             }
             Event::Done { usage, .. } => return (tokens, usage),
-            Event::Prompt(_) => {}
+            Event::Prompt(_) | Event::Distribution(_) => {}
         }
     }
 }

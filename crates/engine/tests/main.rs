@@ -28,6 +28,7 @@ mod ops_packed;
 mod ops_pool;
 mod ops_quantize;
 mod parity;
+mod requests;
 mod speculation;
 mod tokens_fixtures;
 mod tokens_vectors;

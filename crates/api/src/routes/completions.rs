@@ -73,7 +73,7 @@ impl Pieces {
                     echoes.known(index, tokens);
                     continue;
                 }
-                (Ok(Event::Prompt(_)), None) => continue,
+                (Ok(Event::Prompt(_) | Event::Distribution(_)), _) => continue,
                 (Ok(Event::Piece { text, logprobs }), _) => Ok((index, Piece::Text(text, logprobs))),
                 (Ok(Event::Done { reason, usage }), _) => Ok((index, Piece::Done(reason, usage))),
             });

@@ -141,7 +141,7 @@ impl Reply {
         let parting = &mut self.parting[index as usize];
         let ready = &mut self.ready;
         match event {
-            Event::Prompt(_) => {}
+            Event::Prompt(_) | Event::Distribution(_) => {}
             Event::Piece { text, logprobs } => {
                 ready.extend(parting.push(&text, logprobs).into_iter().map(|delta| (index, delta)));
             }

@@ -22,6 +22,13 @@ pub struct Logprob {
     pub logprob: f32,
 }
 
+impl Logprob {
+    /// The same with the token's bytes, which the tokenizer knows.
+    pub fn with_bytes(self, mut bytes: impl FnMut(u32) -> Vec<u8>) -> TokenLogprob {
+        TokenLogprob { id: self.id, bytes: bytes(self.id), logprob: self.logprob }
+    }
+}
+
 /// The chosen token and the likeliest ones, which may or may not hold it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logprobs {
@@ -34,8 +41,8 @@ pub struct Logprobs {
 impl Logprobs {
     /// The same with each token's bytes, which the tokenizer knows.
     pub fn with_bytes(self, mut bytes: impl FnMut(u32) -> Vec<u8>) -> TokenLogprobs {
-        let mut one = |token: Logprob| TokenLogprob { id: token.id, bytes: bytes(token.id), logprob: token.logprob };
-        TokenLogprobs { token: one(self.token), top: self.top.into_iter().map(one).collect() }
+        let token = self.token.with_bytes(&mut bytes);
+        TokenLogprobs { token, top: self.top.into_iter().map(|token| token.with_bytes(&mut bytes)).collect() }
     }
 }
 

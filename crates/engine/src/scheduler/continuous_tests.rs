@@ -11,8 +11,8 @@ use super::*;
 use crate::config::BLOCK_TOKENS;
 use crate::output::FinishReason;
 use crate::request::Sampling;
-use crate::scheduler::sequence::tests::submission;
-use crate::scheduler::sequence::{StepEvent, Submission};
+use crate::scheduler::submission::tests::submission;
+use crate::scheduler::submission::{StepEvent, Submission};
 
 #[path = "speculation_tests.rs"]
 mod speculation;
@@ -119,7 +119,7 @@ fn collect(receiver: &mut mpsc::Receiver<StepEvent>) -> (Vec<u32>, Result<(Finis
     loop {
         match receiver.blocking_recv().expect("the loop gave up without a word") {
             StepEvent::Token { id, .. } => tokens.push(id),
-            StepEvent::Prompt(_) => {}
+            StepEvent::Prompt(_) | StepEvent::Distribution(_) => {}
             StepEvent::Done { reason, cached_tokens, .. } => return (tokens, Ok((reason, cached_tokens))),
             StepEvent::Failed(error) => return (tokens, Err(error)),
         }

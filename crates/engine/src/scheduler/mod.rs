@@ -8,3 +8,4 @@ pub mod plan;
 pub mod queue;
 pub mod sequence;
 pub mod speculation;
+pub mod submission;

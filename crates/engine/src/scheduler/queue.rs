@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::sequence::Submission;
+use super::submission::Submission;
 use crate::error::{Error, ErrorKind, Result};
 
 #[derive(Default)]
@@ -155,7 +155,7 @@ impl Queue {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::scheduler::sequence::tests::submission;
+    use crate::scheduler::submission::tests::submission;
 
     #[test]
     fn a_full_line_refuses_with_a_time_to_come_back() {
@@ -197,7 +197,10 @@ mod tests {
         queue.push(waiting).unwrap();
         queue.interrupt();
         let event = receiver.try_recv().unwrap();
-        assert!(matches!(event, crate::scheduler::sequence::StepEvent::Done { completion_tokens: 0, .. }), "{event:?}");
+        assert!(
+            matches!(event, crate::scheduler::submission::StepEvent::Done { completion_tokens: 0, .. }),
+            "{event:?}"
+        );
         assert!(queue.is_empty() && queue.take_interruption() && !queue.take_interruption());
         let (next, _keep) = submission(vec![1]);
         queue.push(next).unwrap();
@@ -212,7 +215,7 @@ mod tests {
         queue.close();
         assert!(matches!(
             receiver.try_recv().unwrap(),
-            crate::scheduler::sequence::StepEvent::Failed(error) if error.kind == ErrorKind::Cancelled
+            crate::scheduler::submission::StepEvent::Failed(error) if error.kind == ErrorKind::Cancelled
         ));
         assert!(!queue.wait(None));
     }

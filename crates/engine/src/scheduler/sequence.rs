@@ -4,92 +4,23 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-use tokio::sync::mpsc;
 
 use super::plan::View;
 use super::speculation::drafts::Drafts;
+use super::submission::{StepEvent, Submission};
 use crate::error::{Error, ErrorKind};
 use crate::kv::blocks::{BlockPool, BlockTable};
 use crate::output::FinishReason;
-use crate::request::Sampling;
+use crate::request::Distribution;
 use crate::sampling::{Logprobs, Sampler};
-
-/// Events that fit between the loop and a reader before the sequence must wait.
-pub const EVENTS_MAX: usize = 64;
 
 /// Events of a step beside those of guessed tokens: the prompt's scores, a token, the end.
 const EVENTS_PER_STEP: usize = 3;
 
 /// Rows per step of a prompt whose logprobs are wanted, since each costs a row of logits.
 const SCORED_ROWS_MAX: usize = 32;
-
-/// What the loop tells a request's reader.
-#[derive(Debug)]
-pub enum StepEvent {
-    /// Logprobs of the prompt's tokens from the second on.
-    Prompt(Vec<Logprobs>),
-    /// A new token; an end token that ends the text is not among them.
-    Token {
-        /// Its id.
-        id: u32,
-        /// Its logprobs, if asked for.
-        logprobs: Option<Logprobs>,
-    },
-    /// The end.
-    Done {
-        /// Why.
-        reason: FinishReason,
-        /// Prompt tokens that came from the cache.
-        cached_tokens: u32,
-        /// New tokens, an end token included.
-        completion_tokens: u32,
-    },
-    /// It failed.
-    Failed(Error),
-}
-
-/// A checked request on its way to the loop. `tokens` is not empty and fits the context with `max_tokens`.
-pub struct Submission {
-    /// The prompt.
-    pub tokens: Vec<u32>,
-    /// How to draw.
-    pub sampling: Sampling,
-    /// Seed, if the request names none.
-    pub seed: u64,
-    /// New tokens at most.
-    pub max_tokens: usize,
-    /// End tokens are forbidden before so many.
-    pub min_tokens: usize,
-    /// Tokens that end the text.
-    pub end_tokens: Arc<[u32]>,
-    /// Alternatives to report per new token.
-    pub logprobs: Option<u8>,
-    /// The same for the prompt.
-    pub prompt_logprobs: Option<u8>,
-    /// When it must be complete.
-    pub deadline: Option<Instant>,
-    /// Set by the reader before it goes away because a stop string ended the text.
-    pub satisfied: Arc<AtomicBool>,
-    /// The reader.
-    pub events: mpsc::Sender<StepEvent>,
-}
-
-impl Submission {
-    /// Tells the reader that its text is complete before it began.
-    pub fn end(&self) {
-        let done = StepEvent::Done { reason: FinishReason::Stop, cached_tokens: 0, completion_tokens: 0 };
-        let _ = self.events.try_send(done);
-    }
-
-    /// Tells the reader that it failed. A full or closed channel loses the message, never more.
-    pub fn fail(&self, error: Error) {
-        let _ = self.events.try_send(StepEvent::Failed(error));
-    }
-}
 
 /// A request that holds blocks and takes part in steps.
 pub struct Sequence {
@@ -288,6 +219,11 @@ impl Sequence {
             let scores = std::mem::take(&mut self.prompt_scores);
             self.send(StepEvent::Prompt(scores));
         }
+        if let Some(distribution) = self.request.distribution {
+            self.report(distribution, logits)?;
+            self.share(share);
+            return Ok(self.finish(FinishReason::Length));
+        }
         if self.request.max_tokens == 0 {
             self.share(share);
             return Ok(self.finish(FinishReason::Length));
@@ -335,6 +271,12 @@ impl Sequence {
         Ok(())
     }
 
+    fn report(&mut self, distribution: Distribution, logits: &mut [f32]) -> Result<(), Error> {
+        let tokens = crate::sampling::likeliest(logits, distribution.top as usize)?;
+        self.send(StepEvent::Distribution(tokens));
+        Ok(())
+    }
+
     fn draw(&mut self, logits: &mut [f32]) -> Result<bool, Error> {
         // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
         let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
@@ -366,29 +308,5 @@ impl Sequence {
     /// reader that is gone is noticed before the next step.
     fn send(&self, event: StepEvent) {
         let _ = self.request.events.try_send(event);
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A submission with its reader, for tests of the queue and the loop.
-    pub(crate) fn submission(tokens: Vec<u32>) -> (Submission, mpsc::Receiver<StepEvent>) {
-        let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let submission = Submission {
-            tokens,
-            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
-            seed: 0,
-            max_tokens: 8,
-            min_tokens: 0,
-            end_tokens: Arc::from([]),
-            logprobs: None,
-            prompt_logprobs: None,
-            deadline: None,
-            satisfied: Arc::default(),
-            events,
-        };
-        (submission, receiver)
     }
 }

@@ -1,0 +1,110 @@
+//! A checked request on its way to the loop, and what the loop tells its reader.
+//! The door makes it, the queue holds it, the loop turns it into a `Sequence`.
+//! Invariant: nothing in a submission can be wrong any more; its `events` channel is how it is told everything.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::output::FinishReason;
+use crate::request::{Distribution, Sampling};
+use crate::sampling::{Logprob, Logprobs};
+
+/// Events that fit between the loop and a reader before the sequence must wait.
+pub const EVENTS_MAX: usize = 64;
+
+/// What the loop tells a request's reader.
+#[derive(Debug)]
+pub enum StepEvent {
+    /// Logprobs of the prompt's tokens from the second on.
+    Prompt(Vec<Logprobs>),
+    /// The likeliest next tokens, best first.
+    Distribution(Vec<Logprob>),
+    /// A new token; an end token that ends the text is not among them.
+    Token {
+        /// Its id.
+        id: u32,
+        /// Its logprobs, if asked for.
+        logprobs: Option<Logprobs>,
+    },
+    /// The end.
+    Done {
+        /// Why.
+        reason: FinishReason,
+        /// Prompt tokens that came from the cache.
+        cached_tokens: u32,
+        /// New tokens, an end token included.
+        completion_tokens: u32,
+    },
+    /// It failed.
+    Failed(Error),
+}
+
+/// A checked request on its way to the loop. `tokens` is not empty and fits the context with `max_tokens`.
+pub struct Submission {
+    /// The prompt.
+    pub tokens: Vec<u32>,
+    /// How to draw.
+    pub sampling: Sampling,
+    /// Seed, if the request names none.
+    pub seed: u64,
+    /// New tokens at most.
+    pub max_tokens: usize,
+    /// End tokens are forbidden before so many.
+    pub min_tokens: usize,
+    /// Tokens that end the text.
+    pub end_tokens: Arc<[u32]>,
+    /// Alternatives to report per new token.
+    pub logprobs: Option<u8>,
+    /// The same for the prompt.
+    pub prompt_logprobs: Option<u8>,
+    /// Report the next token's distribution and end.
+    pub distribution: Option<Distribution>,
+    /// When it must be complete.
+    pub deadline: Option<Instant>,
+    /// Set by the reader before it goes away because a stop string ended the text.
+    pub satisfied: Arc<AtomicBool>,
+    /// The reader.
+    pub events: mpsc::Sender<StepEvent>,
+}
+
+impl Submission {
+    /// Tells the reader that its text is complete before it began.
+    pub fn end(&self) {
+        let done = StepEvent::Done { reason: FinishReason::Stop, cached_tokens: 0, completion_tokens: 0 };
+        let _ = self.events.try_send(done);
+    }
+
+    /// Tells the reader that it failed. A full or closed channel loses the message, never more.
+    pub fn fail(&self, error: Error) {
+        let _ = self.events.try_send(StepEvent::Failed(error));
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A submission with its reader, for tests of the queue and the loop.
+    pub(crate) fn submission(tokens: Vec<u32>) -> (Submission, mpsc::Receiver<StepEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let submission = Submission {
+            tokens,
+            sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            seed: 0,
+            max_tokens: 8,
+            min_tokens: 0,
+            end_tokens: Arc::from([]),
+            logprobs: None,
+            prompt_logprobs: None,
+            distribution: None,
+            deadline: None,
+            satisfied: Arc::default(),
+            events,
+        };
+        (submission, receiver)
+    }
+}
