@@ -52,6 +52,11 @@ impl Scale {
         exp_of_negative((logit - self.max) * self.inverse)
     }
 
+    /// The natural logarithm of the weight of one logit, which does not end where the weight vanishes.
+    pub(super) fn exponent(self, logit: f32) -> f64 {
+        (f64::from(logit) - f64::from(self.max)) * f64::from(self.inverse)
+    }
+
     /// The smallest logit that may still weigh `weight`, with a margin for rounding.
     pub(super) fn logit_at(self, weight: f32) -> f32 {
         self.max + (weight.ln() - 1e-3) / self.inverse

@@ -10,6 +10,7 @@
 use std::cmp::Ordering;
 
 use super::exponential::Scale;
+use super::logprobs::Logprob;
 use super::peaks::{BLOCK, Peaks};
 use crate::request::Sampling;
 
@@ -113,6 +114,19 @@ pub(super) fn draw(candidates: &[Candidate], uniform: f64) -> u32 {
         }
     }
     chosen
+}
+
+/// ln p of the `top` likeliest of `candidates`, best first, the lower id first among equals.
+pub(super) fn likeliest(candidates: &[Candidate], top: usize) -> Vec<Logprob> {
+    let total = weight_of(candidates);
+    let mut best: Vec<Candidate> = candidates.to_vec();
+    best.sort_unstable_by(by_likelihood);
+    best.truncate(top);
+    let of = |candidate: Candidate| Logprob {
+        id: candidate.id,
+        logprob: ((f64::from(candidate.weight) / total).ln() as f32).min(0.0),
+    };
+    best.into_iter().map(of).collect()
 }
 
 fn weight_of(candidates: &[Candidate]) -> f64 {

@@ -52,57 +52,59 @@ impl Logprobs {
 /// # Errors
 /// `Internal` if the logits are broken (see [`super::Sampler::sample`]) or have no place for `token`.
 pub fn score(logits: &[f32], token: u32, top: usize) -> Result<Logprobs> {
-    let mut own = OwnDistribution::of(logits)?;
+    let mut peaks = Peaks::default();
+    peaks.scan(logits)?;
     let Some(&chosen) = logits.get(token as usize) else {
         return Err(Error::internal(format!("token {token} lies beyond the {} logits", logits.len())));
     };
-    Ok(Logprobs { token: own.logprob((token, chosen)), top: own.likeliest(logits, top.min(TOP_LOGPROBS_MAX)) })
+    let max = peaks.max();
+    let scale = Scale::new(max, 1.0);
+    let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
+    let log_sum = sum.ln();
+    let of = |(id, logit): (u32, f32)| {
+        let logprob = (f64::from(logit) - f64::from(max) - log_sum) as f32;
+        Logprob { id, logprob: logprob.min(0.0) }
+    };
+    let token = of((token, chosen));
+    let top = top.min(TOP_LOGPROBS_MAX);
+    Ok(Logprobs { token, top: best_of(logits, &mut peaks, top).into_iter().map(of).collect() })
 }
 
-/// ln p of the `top` likeliest tokens under softmax(`logits`), as many as are asked for, best first, the lower id first
-/// among equals.
+/// ln p of the `top` likeliest tokens under softmax(`logits`), best first, the lower id first among equals; fewer when
+/// the model rules all others out. Unlike [`score`] it sets no bound to `top`: the caller does.
 ///
 /// # Errors
 /// `Internal` if the logits are broken (see [`super::Sampler::sample`]).
 pub fn likeliest(logits: &[f32], top: usize) -> Result<Vec<Logprob>> {
-    Ok(OwnDistribution::of(logits)?.likeliest(logits, top))
+    let mut peaks = Peaks::default();
+    peaks.scan(logits)?;
+    let scale = Scale::new(peaks.max(), 1.0);
+    Ok(likeliest_under(logits, &mut peaks, scale, top))
 }
 
-/// softmax of logits, ready to be asked.
-struct OwnDistribution {
-    peaks: Peaks,
-    log_sum: f64,
+/// [`likeliest`] at the temperature of `scale`; `peaks` has scanned these `logits`.
+pub(super) fn likeliest_under(logits: &[f32], peaks: &mut Peaks, scale: Scale, top: usize) -> Vec<Logprob> {
+    let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
+    let log_sum = sum.ln();
+    let of = |(id, logit): (u32, f32)| Logprob { id, logprob: ((scale.exponent(logit) - log_sum) as f32).min(0.0) };
+    best_of(logits, peaks, top).into_iter().map(of).collect()
 }
 
-impl OwnDistribution {
-    fn of(logits: &[f32]) -> Result<Self> {
-        let mut peaks = Peaks::default();
-        peaks.scan(logits)?;
-        let scale = Scale::new(peaks.max(), 1.0);
-        let sum: f64 = logits.chunks(BLOCK).map(|block| f64::from(scale.sum(block))).sum();
-        Ok(Self { peaks, log_sum: sum.ln() })
+/// The `top` largest logits with their ids, largest first, the lower id first among equals.
+fn best_of(logits: &[f32], peaks: &mut Peaks, top: usize) -> Vec<(u32, f32)> {
+    if top == 0 {
+        return Vec::new();
     }
-
-    fn logprob(&self, (id, logit): (u32, f32)) -> Logprob {
-        let logprob = (f64::from(logit) - f64::from(self.peaks.max()) - self.log_sum) as f32;
-        Logprob { id, logprob: logprob.min(0.0) }
+    let threshold = peaks.threshold(top);
+    let mut best: Vec<(u32, f32)> = peaks.above(logits, threshold).collect();
+    let by_likelihood =
+        |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
+    if best.len() > top {
+        best.select_nth_unstable_by(top - 1, by_likelihood);
+        best.truncate(top);
     }
-
-    fn likeliest(&mut self, logits: &[f32], top: usize) -> Vec<Logprob> {
-        if top == 0 {
-            return Vec::new();
-        }
-        let threshold = self.peaks.threshold(top);
-        let mut best: Vec<(u32, f32)> = self.peaks.above(logits, threshold).collect();
-        let by_likelihood =
-            |a: &(u32, f32), b: &(u32, f32)| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal).then(a.0.cmp(&b.0));
-        if best.len() > top {
-            best.select_nth_unstable_by(top - 1, by_likelihood);
-            best.truncate(top);
-        }
-        best.sort_unstable_by(by_likelihood);
-        best.into_iter().map(|token| self.logprob(token)).collect()
-    }
+    best.sort_unstable_by(by_likelihood);
+    best
 }
 
 #[cfg(test)]
@@ -122,10 +124,6 @@ mod tests {
                 let scored = score(&logits, (length - 1) as u32, top).unwrap();
                 assert!((f64::from(scored.token.logprob) - expected[length - 1]).abs() < 1e-5);
                 assert_eq!(scored.top.len(), top.min(20).min(length));
-                let all = likeliest(&logits, top * 10).unwrap();
-                assert_eq!(all.len(), (top * 10).min(length));
-                assert!(all.iter().zip(&order).all(|(found, &id)| found.id as usize == id));
-                assert_eq!(all[..scored.top.len()], scored.top);
                 for (found, &id) in scored.top.iter().zip(&order) {
                     assert_eq!(found.id as usize, id);
                     assert!((f64::from(found.logprob) - expected[id]).abs() < 1e-5);

@@ -92,6 +92,31 @@ impl Sampler {
         Ok(filters::draw(candidates, uniform))
     }
 
+    /// What [`Sampler::sample`] would draw from: ln p of the `top` likeliest tokens after every step, best first, the
+    /// lower id first among equals. Tokens that a step ruled out are not among them, so there may be fewer; at
+    /// temperature 0 there is one. Bias and penalties are written into `logits`; nothing is remembered.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`].
+    pub fn distribution(&mut self, logits: &mut [f32], forbidden: &[u32], top: usize) -> Result<Vec<Logprob>> {
+        self.penalties.apply(logits);
+        for &token in forbidden {
+            if let Some(logit) = logits.get_mut(token as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+        self.peaks.scan(logits)?;
+        if self.temperature < TEMPERATURE_MIN || self.temperature.is_nan() {
+            let only = Logprob { id: self.peaks.first_of_max(logits), logprob: 0.0 };
+            return Ok(std::iter::once(only).take(top).collect());
+        }
+        let scale = Scale::new(self.peaks.max(), self.temperature);
+        if self.filters.keep_all(logits.len()) {
+            return Ok(logprobs::likeliest_under(logits, &mut self.peaks, scale, top));
+        }
+        Ok(filters::likeliest(self.filters.apply(logits, &mut self.peaks, scale), top))
+    }
+
     /// Remembers that `token` is now the sequence's last.
     pub fn accept(&mut self, token: u32) {
         self.tokens += 1;

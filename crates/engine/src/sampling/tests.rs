@@ -237,3 +237,80 @@ fn penalties_turn_a_loop_away() {
     assert_eq!(run(Sampling { frequency_penalty: 0.5, ..greedy() }, &[]), [0, 1, 0, 1]);
     assert_eq!(run(Sampling { repetition_penalty: 1.5, ..greedy() }, &[0]), [1, 0, 0, 0], "the prompt counts");
 }
+
+#[test]
+fn a_distribution_is_what_the_draws_come_from() {
+    let logits: Vec<f32> = [1.0f32, 4.0, 2.0, 3.0].iter().map(|share| share.ln()).collect();
+    let told = |sampling: &Sampling, top: usize| -> Vec<(u32, f32)> {
+        let found = Sampler::new(sampling, 0, &[]).distribution(&mut logits.clone(), &[3], top).unwrap();
+        found.iter().map(|one| (one.id, one.logprob.exp())).collect()
+    };
+    let close = |found: Vec<(u32, f32)>, expected: &[(u32, f32)]| {
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-5, "{found:?} {expected:?}");
+        }
+    };
+    close(told(&Sampling::default(), 9), &[(1, 4.0 / 7.0), (2, 2.0 / 7.0), (0, 1.0 / 7.0)]);
+    close(told(&Sampling { temperature: 0.5, ..Sampling::default() }, 1), &[(1, 16.0 / 21.0)]);
+    close(told(&Sampling { top_k: 2, ..Sampling::default() }, 9), &[(1, 4.0 / 6.0), (2, 2.0 / 6.0)]);
+    close(told(&greedy(), 9), &[(1, 1.0)]);
+    close(told(&greedy(), 0), &[]);
+    let own = likeliest(&logits, 3).unwrap();
+    close(own.iter().map(|one| (one.id, one.logprob.exp())).collect(), &[(1, 0.4), (3, 0.3), (2, 0.2)]);
+}
+
+/// Numbers that stand for the tokens drawn before there were more steps than bias, penalties, temperature and three
+/// filters: what is off must not change a bit of what the others do.
+#[test]
+fn draws_are_what_they_always_were() {
+    let default = Sampling::default;
+    let penalties = Sampling {
+        repetition_penalty: 1.1,
+        repetition_penalty_range: 0,
+        frequency_penalty: 0.2,
+        presence_penalty: 0.3,
+        logit_bias: vec![(5, 2.0), (900, -3.0)],
+        ..default()
+    };
+    let settings = [
+        default(),
+        greedy(),
+        Sampling { temperature: 0.7, ..default() },
+        Sampling { temperature: 1.9, top_k: 40, ..default() },
+        Sampling { top_p: 0.9, ..default() },
+        Sampling { min_p: 0.05, ..default() },
+        Sampling { repetition_penalty: 1.3, repetition_penalty_range: 7, temperature: 0.8, ..default() },
+        penalties.clone(),
+        Sampling { temperature: 0.8, top_k: 50, top_p: 0.95, min_p: 0.02, ..penalties },
+    ];
+    let found: Vec<u64> = settings.iter().map(hash_of_draws).collect();
+    assert_eq!(found, EXPECTED);
+}
+
+/// FNV-1a of what is drawn from a row of its own for each place.
+fn hash_of_draws(sampling: &Sampling) -> u64 {
+    let mut hash = 0xCBF2_9CE4_8422_2325u64;
+    for seed in 0..4 {
+        let mut sampler = Sampler::new(sampling, seed, &[1, 5, 5, 30]);
+        for place in 0..50 {
+            let mut logits: Vec<f32> = uniforms(seed * 1000 + place).take(1500).map(|x| x * x * 9.0 - 2.0).collect();
+            let token = sampler.sample(&mut logits, &[2]).unwrap();
+            sampler.accept(token);
+            hash = (hash ^ u64::from(token)).wrapping_mul(0x0100_0000_01B3);
+        }
+    }
+    hash
+}
+
+const EXPECTED: [u64; 9] = [
+    10_549_911_958_161_015_202,
+    384_163_395_507_358_268,
+    13_130_862_905_314_652_146,
+    10_580_507_400_144_648_231,
+    5_394_060_631_586_019_966,
+    10_271_974_957_406_179_368,
+    15_222_658_838_981_034_422,
+    16_056_738_281_886_911_834,
+    11_651_130_751_795_508_434,
+];
