@@ -71,6 +71,15 @@ fn the_distribution_is_the_models_own_whole_and_best_first() {
         let crowd: Vec<Generation> = (0..9).map(|i| engine.generate(request(20 + i * 9)).unwrap()).collect();
         assert_eq!(distribution(engine.generate(asked(10)).unwrap()), all[..10]);
         crowd.into_iter().for_each(|generation| drop(events(generation).unwrap()));
+        // After the samplers: three are left, sharper than the model has them; the same as what is drawn from.
+        let mut sampled = asked(10);
+        sampled.sampling.top_k = 3;
+        sampled.distribution = Some(Distribution { top: 10, sampled: true });
+        let sampled = distribution(engine.generate(sampled).unwrap());
+        let ids = |tokens: &[TokenLogprob]| tokens.iter().map(|token| token.id).collect::<Vec<_>>();
+        assert_eq!(ids(&sampled), ids(&all[..3]));
+        let gap = |tokens: &[TokenLogprob]| tokens[0].logprob - tokens[2].logprob;
+        assert!((gap(&sampled) - gap(&all) / 0.3).abs() < 1e-3);
         // What the first token of an answer reports is the same.
         let mut first = request(70);
         (first.max_tokens, first.logprobs) = (Some(1), Some(5));

@@ -272,7 +272,11 @@ impl Sequence {
     }
 
     fn report(&mut self, distribution: Distribution, logits: &mut [f32]) -> Result<(), Error> {
-        let tokens = crate::sampling::likeliest(logits, distribution.top as usize)?;
+        let top = distribution.top as usize;
+        let tokens = match distribution.sampled {
+            true => self.sampler.distribution(logits, self.request.forbidden(0), top)?,
+            false => crate::sampling::likeliest(logits, top)?,
+        };
         self.send(StepEvent::Distribution(tokens));
         Ok(())
     }
@@ -280,7 +284,7 @@ impl Sequence {
     fn draw(&mut self, logits: &mut [f32]) -> Result<bool, Error> {
         // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
         let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
-        let forbidden: &[u32] = if self.generated() < self.request.min_tokens { &self.request.end_tokens } else { &[] };
+        let forbidden = self.request.forbidden(self.tokens.len() - self.prompt_tokens);
         let id = self.sampler.sample(logits, forbidden)?;
         self.sampler.accept(id);
         self.tokens.push(id);
