@@ -111,6 +111,22 @@ fn streams_can_be_read_as_the_documents_do() {
 }
 
 #[test]
+fn logits_are_probabilities_before_and_after_the_samplers() {
+    let prompt = "Who is best, Asuka or Rei? Answer:";
+    let ask = |body: Value| {
+        let answer = post("/v1/internal/logits", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let Value::Object(map) = answer.json() else { panic!("{}", answer.body) };
+        map.into_iter().map(|(_, value)| value.as_f64().unwrap()).collect::<Vec<f64>>()
+    };
+    let raw = ask(json!({"prompt": prompt, "use_samplers": false}));
+    assert!((40..=50).contains(&raw.len()) && raw.iter().sum::<f64>() < 1.0 + 1e-4, "{raw:?}");
+    let sampled = ask(json!({"prompt": prompt, "use_samplers": true, "top_k": 3}));
+    assert!(sampled.len() <= 3 && (sampled.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{sampled:?}");
+    assert!(raw.is_sorted_by(|a, b| a >= b) && raw[0] <= sampled[0]);
+}
+
+#[test]
 fn pictures_are_refused_by_name_until_a_model_sees() {
     let parts = json!([{"type": "text", "text": "What do you see in this image?"},
         {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/4AAQ"}}]);

@@ -9,6 +9,7 @@ mod completions;
 mod edits;
 mod health;
 mod internal;
+mod logits;
 mod models;
 mod sse;
 mod tokens;
@@ -92,6 +93,12 @@ pub const TABLE: &[Row] = &[
         path: "/v1/internal/token-count",
         summary: "Count the tokens of a text",
         handler: |route| route.to(tokens::count),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/logits",
+        summary: "How likely each next token is",
+        handler: |route| route.to(logits::show),
     },
     Row {
         method: "POST",

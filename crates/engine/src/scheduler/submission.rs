@@ -78,6 +78,11 @@ impl Submission {
         let _ = self.events.try_send(done);
     }
 
+    /// Tokens that must not be drawn behind `generated` new ones.
+    pub fn forbidden(&self, generated: usize) -> &[u32] {
+        if generated < self.min_tokens { &self.end_tokens } else { &[] }
+    }
+
     /// Tells the reader that it failed. A full or closed channel loses the message, never more.
     pub fn fail(&self, error: Error) {
         let _ = self.events.try_send(StepEvent::Failed(error));
