@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::kv::blocks::{BlockPool, BlockTable};
 use crate::output::FinishReason;
 use crate::request::Sampling;
-use crate::sampling::{Logprobs, Sampler};
+use crate::sampling::{Logprobs, Marks, Sampler};
 
 /// Events that fit between the loop and a reader before the sequence must wait.
 pub const EVENTS_MAX: usize = 64;
@@ -58,6 +58,8 @@ pub struct Submission {
     pub tokens: Vec<u32>,
     /// How to draw.
     pub sampling: Sampling,
+    /// Tokens that some steps of it treat by their text.
+    pub marks: Marks,
     /// Seed, if the request names none.
     pub seed: u64,
     /// New tokens at most.
@@ -105,7 +107,7 @@ impl Sequence {
         let tokens = std::mem::take(&mut request.tokens);
         Self {
             table: BlockTable::new(pool),
-            sampler: Sampler::new(&request.sampling, request.seed, &tokens),
+            sampler: Sampler::with_marks(&request.sampling, &request.marks, request.seed, &tokens),
             prompt_tokens: tokens.len(),
             computed: 0,
             cached_tokens: 0,
@@ -361,6 +363,7 @@ pub(crate) mod tests {
         let submission = Submission {
             tokens,
             sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            marks: Marks::default(),
             seed: 0,
             max_tokens: 8,
             min_tokens: 0,
