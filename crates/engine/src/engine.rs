@@ -14,8 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::generation::Generation;
 use crate::output::{ModelInfo, Stats};
 use crate::progress::Progress;
-use crate::request::{GenerateRequest, Prompt, Sampling};
-use crate::sampling::TOP_LOGPROBS_MAX;
+use crate::request::{GenerateRequest, Prompt};
+use crate::sampling::{self, Marks, TOP_LOGPROBS_MAX};
 use crate::scheduler::submission::{EVENTS_MAX, Submission};
 use crate::tokens::TokenStream;
 
@@ -87,7 +87,8 @@ impl Engine {
     /// `InvalidRequest` or `ContextLengthExceeded` naming the field, `ModelNotFound`, `Overloaded`.
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation> {
         let loaded = self.catalog.get(&request.model)?;
-        check_sampling(&request.sampling, &loaded)?;
+        sampling::check(&request.sampling, loaded.tokenizer.vocabulary_len())?;
+        let marks = Marks::new(&request.sampling, &loaded.tokenizer)?;
         let tokens = prompt_tokens(&request.prompt, &loaded)?;
         let max_tokens = if request.distribution.is_some() { Some(0) } else { request.max_tokens };
         let max_tokens = room_for_answer(tokens.len(), max_tokens, &loaded)?;
@@ -101,6 +102,7 @@ impl Engine {
         loaded.queue.push(Submission {
             tokens,
             sampling: request.sampling,
+            marks,
             seed: RandomState::new().build_hasher().finish(),
             max_tokens,
             min_tokens: request.min_tokens as usize,
@@ -169,31 +171,4 @@ fn room_for_answer(prompt: usize, max_tokens: Option<u32>, loaded: &Loaded) -> R
             format!("the model's context is {context} tokens; the prompt has {prompt}{asked}"),
         )
     })
-}
-
-fn check_sampling(sampling: &Sampling, loaded: &Loaded) -> Result<()> {
-    let vocabulary = loaded.tokenizer.vocabulary_len();
-    let ranges = [
-        ("temperature", sampling.temperature, 0.0, f32::MAX),
-        ("top_p", sampling.top_p, 0.0, 1.0),
-        ("min_p", sampling.min_p, 0.0, 1.0),
-        ("repetition_penalty", sampling.repetition_penalty, f32::MIN_POSITIVE, f32::MAX),
-        ("frequency_penalty", sampling.frequency_penalty, -1e6, 1e6),
-        ("presence_penalty", sampling.presence_penalty, -1e6, 1e6),
-    ];
-    for (name, value, least, most) in ranges {
-        if !(value >= least && value <= most) {
-            return Err(Error::invalid(name, format!("{name} is {value}, not between {least} and {most}")));
-        }
-    }
-    for &(id, bias) in &sampling.logit_bias {
-        if id as usize >= vocabulary {
-            let message = format!("token {id} is not in the model's vocabulary of {vocabulary}");
-            return Err(Error::invalid("logit_bias", message));
-        }
-        if !bias.is_finite() {
-            return Err(Error::invalid("logit_bias", format!("the bias of token {id} is not a number")));
-        }
-    }
-    Ok(())
 }

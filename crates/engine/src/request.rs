@@ -153,6 +153,33 @@ pub enum SamplerStep {
     NoRepeatNgram,
 }
 
+impl SamplerStep {
+    /// Every step, in the order that text-generation-webui takes them in.
+    pub const USUAL_ORDER: [Self; 21] = [
+        Self::RepetitionPenalty,
+        Self::PresencePenalty,
+        Self::FrequencyPenalty,
+        Self::Dry,
+        Self::TopNSigma,
+        Self::Temperature,
+        Self::DynamicTemperature,
+        Self::QuadraticSampling,
+        Self::TopK,
+        Self::TopP,
+        Self::TypicalP,
+        Self::EpsilonCutoff,
+        Self::EtaCutoff,
+        Self::Tfs,
+        Self::TopA,
+        Self::MinP,
+        Self::AdaptiveP,
+        Self::Mirostat,
+        Self::Xtc,
+        Self::EncoderRepetitionPenalty,
+        Self::NoRepeatNgram,
+    ];
+}
+
 impl Default for Sampling {
     fn default() -> Self {
         Self {

@@ -72,13 +72,15 @@ fn filters_keep_what_their_definitions_keep() {
         };
         let mut peaks = Peaks::default();
         peaks.scan(&logits).unwrap();
-        let mut filters = Filters::new(&sampling);
+        let filters = Filters { top_k: sampling.top_k as usize, top_p: sampling.top_p, min_p: sampling.min_p };
         let scale = Scale::new(peaks.max(), sampling.temperature);
         let expected = kept_by_definition(&logits, &sampling);
         if filters.keep_all(length) {
             continue;
         }
-        let kept: Vec<u32> = filters.apply(&logits, &mut peaks, scale).iter().map(|kept| kept.id).collect();
+        let mut candidates = Candidates::default();
+        filters.apply(&logits, &mut peaks, scale, &mut candidates);
+        let kept: Vec<u32> = candidates.list().iter().map(|kept| kept.id).collect();
         assert_eq!(kept, expected, "round {round}: {sampling:?}");
     }
 }

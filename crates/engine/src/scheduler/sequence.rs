@@ -43,7 +43,7 @@ impl Sequence {
         let tokens = std::mem::take(&mut request.tokens);
         Self {
             table: BlockTable::new(pool),
-            sampler: Sampler::new(&request.sampling, request.seed, &tokens),
+            sampler: Sampler::with_marks(&request.sampling, &request.marks, request.seed, &tokens),
             prompt_tokens: tokens.len(),
             computed: 0,
             cached_tokens: 0,

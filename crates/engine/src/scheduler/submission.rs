@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::error::Error;
 use crate::output::FinishReason;
 use crate::request::{Distribution, Sampling};
-use crate::sampling::{Logprob, Logprobs};
+use crate::sampling::{Logprob, Logprobs, Marks};
 
 /// Events that fit between the loop and a reader before the sequence must wait.
 pub const EVENTS_MAX: usize = 64;
@@ -49,6 +49,8 @@ pub struct Submission {
     pub tokens: Vec<u32>,
     /// How to draw.
     pub sampling: Sampling,
+    /// Tokens that some steps of it treat by their text.
+    pub marks: Marks,
     /// Seed, if the request names none.
     pub seed: u64,
     /// New tokens at most.
@@ -99,6 +101,7 @@ pub(crate) mod tests {
         let submission = Submission {
             tokens,
             sampling: Sampling { temperature: 0.0, ..Sampling::default() },
+            marks: Marks::default(),
             seed: 0,
             max_tokens: 8,
             min_tokens: 0,
