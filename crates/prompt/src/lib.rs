@@ -6,6 +6,7 @@
 //! | [`template`](Template) | a chat template, compiled once and rendered per request, as transformers would |
 //! | [`instruction`] | prompt formats by name, for models that bring no template |
 //! | [`character`], [`modes`] | who the model plays; chats as text-generation-webui's modes set them |
+//! | [`model_config`] | what is known of models by their names |
 //! | [`reply`] | a reply's pieces, parted into text and reasoning |
 //!
 //! Inside: `environment` sets the template engine up, `bounds`, `guard` and `measured` hold what a template may cost, `quirks` repairs
@@ -43,6 +44,7 @@ mod json;
 mod measured;
 mod message;
 mod methods;
+pub mod model_config;
 pub mod modes;
 mod probe;
 mod quirks;
