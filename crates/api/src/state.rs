@@ -9,7 +9,7 @@ use engine::{Engine, ErrorKind, ModelInfo, ModelSource, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{ApiError, Kind, Result};
-use crate::services::models;
+use crate::services::models::Models;
 use crate::services::prompts::Prompts;
 use crate::settings::Settings;
 use crate::wire::options::Limits;
@@ -25,6 +25,8 @@ pub struct State {
     pub settings: Settings,
     /// Compiled chat templates.
     pub prompts: Prompts,
+    /// Which model answers.
+    pub models: Models,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
 }
@@ -36,13 +38,22 @@ impl State {
     /// A server that is still loading.
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
-        Self { engine, settings, prompts: Prompts::default(), loading: RwLock::new(Some("starting".into())), places }
+        let prompts = Prompts::default();
+        let models = Models::new(engine.clone(), &settings, prompts.clone());
+        Self { engine, settings, prompts, models, loading: RwLock::new(Some("starting".into())), places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
     pub fn load(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let staged = Staged { state: self, inner: progress };
-        let info = self.engine.load(source, &staged)?;
+        let info = self.models.load_now(source, &staged)?;
+        self.set_loading(None);
+        Ok(info)
+    }
+
+    /// The same with the model of the settings, or the backup if that cannot be loaded.
+    pub fn start(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
+        let info = self.models.start(&Staged { state: self, inner: progress })?;
         self.set_loading(None);
         Ok(info)
     }
@@ -69,9 +80,9 @@ impl State {
         })
     }
 
-    /// The model that a request's `model` means.
+    /// The loaded model that a name means. Nothing is loaded for it, and it may go; who computes takes a lease of `models`.
     pub fn model(&self, name: Option<&str>) -> Result<ModelInfo> {
-        models::resolve(name, self.engine.models())
+        self.models.loaded(name)
     }
 
     /// What the settings bound in a request.

@@ -54,6 +54,11 @@ impl Prompts {
         Ok(Rendered { text, stop, reply: ReplyOptions { starts_in_reasoning, reasoning } })
     }
 
+    /// Drops what was compiled for a model: its name may come back with other weights.
+    pub fn forget(&self, model: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(model);
+    }
+
     fn template(&self, model: &ModelInfo) -> Result<Template> {
         // A poisoned lock only means that some other request panicked; the map is whole between its operations.
         let mut compiled = self.0.lock().unwrap_or_else(PoisonError::into_inner);
