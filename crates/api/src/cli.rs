@@ -32,8 +32,8 @@ const EXAMPLES: &str = "Examples:
       -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}]}'
 
 Settings: every flag can also stand in settings.yaml, with underscores (api_port: 8080); settings.yaml.example lists them
-all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE
-win over flags, and flags over settings.yaml.";
+all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE,
+DEFAULT_MODEL, BACKUP_MODEL and MODEL_MAPPER win over flags, and flags over settings.yaml.";
 
 /// An offline, drop-in OpenAI endpoint for one's own machine.
 ///
@@ -73,7 +73,7 @@ pub struct Flags {
     #[arg(long, value_name = "WHOSE", help_heading = "Where it listens")]
     pub compat: Option<Compat>,
 
-    /// What to load [default: starter/chat]
+    /// What to load [default: starter/chat] [env: DEFAULT_MODEL]
     ///
     /// A folder, a .gguf file, a hub id (org/name, org/name:Q4_K_M or org/name:file.gguf), or a name under --model-dir.
     #[arg(long, value_name = "MODEL", help_heading = "Which model")]
@@ -86,6 +86,18 @@ pub struct Flags {
     /// The folder of your own presets, characters and instruction templates [default: templates]
     #[arg(long, value_name = "FOLDER", help_heading = "Which model")]
     pub template_dir: Option<PathBuf>,
+
+    /// Answers when --model cannot be loaded or fails; named like it [default: none] [env: BACKUP_MODEL]
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub backup_model: Option<String>,
+
+    /// Models loaded at the same time; the one used least recently makes room [default: 1]
+    #[arg(long, value_name = "COUNT", help_heading = "Which model")]
+    pub models_max: Option<usize>,
+
+    /// Load a model of --model-dir when a request names it: true or false [default: true]
+    #[arg(long, value_name = "BOOL", help_heading = "Which model")]
+    pub autoload: Option<bool>,
 
     /// Tokens of context per conversation [default: the model's own]
     #[arg(long, value_name = "TOKENS", help_heading = "Which model")]
@@ -184,6 +196,9 @@ impl Flags {
             model: self.model,
             model_dir: self.model_dir,
             template_dir: self.template_dir,
+            backup_model: self.backup_model,
+            models_max: self.models_max,
+            autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
             offline: said(self.offline),
@@ -244,7 +259,8 @@ mod tests {
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
-            --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s --compat oobabooga";
+            --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
+            --backup-model b --models-max 6 --autoload false --compat oobabooga";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -263,6 +279,9 @@ mod tests {
             compat: Some(Compat::Oobabooga),
             draft_tokens_max: Some(5),
             draft_model: Some("s".into()),
+            backup_model: Some("b".into()),
+            models_max: Some(6),
+            autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),
             cpu: Some(true),

@@ -163,8 +163,9 @@ impl ResponseError for ApiError {
     fn error_response(&self) -> HttpResponse {
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((RETRY_AFTER, self.retry_after_s.unwrap_or(RETRY_AFTER_S).to_string()));
+        let retry_after_s = self.retry_after_s.or((status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_S));
+        if let Some(seconds) = retry_after_s {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
         }
         if self.kind == Kind::InvalidKey {
             response.insert_header(("www-authenticate", "Bearer"));

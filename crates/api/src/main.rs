@@ -62,9 +62,8 @@ fn load_beside(state: Data<State>, address: SocketAddr) -> oneshot::Receiver<Res
     let (outcome, loaded) = oneshot::channel();
     std::thread::spawn(move || {
         let display = Display::new();
-        let source = state.settings.model_source();
-        tracing::debug!("listening at http://{address}, loading {}", source.path);
-        match state.load(source, &display) {
+        tracing::debug!("listening at http://{address}, loading {}", state.settings.model);
+        match state.start(&display) {
             Ok(info) => {
                 display.clear();
                 say(&welcome(&state.settings, address, &info));

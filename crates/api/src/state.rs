@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{ApiError, Kind, Result};
 use crate::services::library::Library;
-use crate::services::models;
+use crate::services::models::Models;
 use crate::services::prompts::Prompts;
 use crate::settings::Settings;
 use crate::wire::options::Limits;
@@ -28,6 +28,8 @@ pub struct State {
     pub prompts: Prompts,
     /// Presets, characters and instruction templates by name.
     pub library: Library,
+    /// Which model answers.
+    pub models: Models,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
 }
@@ -40,14 +42,22 @@ impl State {
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
         let library = Library::new(&settings.template_dir);
+        let models = Models::new(engine.clone(), &settings);
         let loading = RwLock::new(Some("starting".into()));
-        Self { engine, settings, prompts: Prompts::default(), library, loading, places }
+        Self { engine, settings, prompts: Prompts::default(), library, models, loading, places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
     pub fn load(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let staged = Staged { state: self, inner: progress };
-        let info = self.engine.load(source, &staged)?;
+        let info = self.models.load_now(source, &staged)?;
+        self.set_loading(None);
+        Ok(info)
+    }
+
+    /// The same with the model of the settings, or the backup if that cannot be loaded.
+    pub fn start(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
+        let info = self.models.start(&Staged { state: self, inner: progress })?;
         self.set_loading(None);
         Ok(info)
     }
@@ -74,9 +84,9 @@ impl State {
         })
     }
 
-    /// The model that a request's `model` means.
+    /// The loaded model that a name means. Nothing is loaded for it, and it may go; who computes takes a lease of `models`.
     pub fn model(&self, name: Option<&str>) -> Result<ModelInfo> {
-        models::resolve(name, self.engine.models())
+        self.models.loaded(name)
     }
 
     /// What the settings bound in a request.

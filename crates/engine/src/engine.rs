@@ -3,6 +3,7 @@
 //! Invariant: a request is checked whole before it queues; what queues cannot be wrong any more.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,14 +13,14 @@ use crate::catalog::{Catalog, Loaded};
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::generation::Generation;
-use crate::output::{ModelInfo, Stats};
+use crate::output::{AvailableModel, ModelInfo, Stats};
 use crate::progress::Progress;
 use crate::request::{GenerateRequest, Prompt};
 use crate::sampling::{self, Marks, TOP_LOGPROBS_MAX};
 use crate::scheduler::submission::{EVENTS_MAX, Submission};
 use crate::tokens::TokenStream;
 
-pub use crate::catalog::ModelSource;
+pub use crate::catalog::{ModelSource, Overrides};
 
 /// The engine. Clones share one.
 #[derive(Clone)]
@@ -63,6 +64,16 @@ impl Engine {
     /// `ModelNotFound`.
     pub fn model(&self, name: &str) -> Result<ModelInfo> {
         Ok(self.catalog.get(name)?.info.clone())
+    }
+
+    /// What lies in `model_dir`, loaded or not, by name. Looks at many files, so call it where that may block.
+    pub fn available(&self, model_dir: &Path) -> Vec<AvailableModel> {
+        self.catalog.available(model_dir)
+    }
+
+    /// The model of a hub's `id`, if the cache of downloads has it whole. Never touches the network.
+    pub fn cached(&self, id: &str) -> Option<AvailableModel> {
+        self.catalog.cached(id)
     }
 
     /// The tokens of a text.

@@ -27,10 +27,10 @@ pub mod tokens;
 pub mod weights;
 
 pub use config::{CpuTier, EngineConfig, HubConfig, KvType, Quantization, Speculation};
-pub use engine::{Engine, ModelSource};
+pub use engine::{Engine, ModelSource, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
-pub use output::{Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
+pub use output::{AvailableModel, Event, FinishReason, ModelInfo, Stats, TokenLogprob, TokenLogprobs, Usage};
 pub use progress::Progress;
 pub use request::{
     Adaptive, Distribution, Dry, DynamicTemperature, GenerateRequest, Guidance, Mirostat, Prompt, SamplerStep, Sampling,

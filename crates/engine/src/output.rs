@@ -2,6 +2,10 @@
 //! The `api` crate turns these into wire shapes.
 //! Invariant: plain values; pieces of one generation joined are exactly its whole text.
 
+use std::path::PathBuf;
+
+use crate::error::Error;
+
 /// One alternative for a position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprob {
@@ -95,6 +99,29 @@ pub struct ModelInfo {
     pub eos_token: Option<String>,
     /// When it became ready, seconds since 1970.
     pub loaded_at_s: u64,
+}
+
+/// A model that lies on this machine, loaded or not. Told from the heads of its files.
+#[derive(Debug, Clone)]
+pub struct AvailableModel {
+    /// How it is called: its path in the model folder with `/`, without `.gguf`, or its id on the hub.
+    pub name: String,
+    /// The file or folder to load.
+    pub path: PathBuf,
+    /// Bytes of its weights on disk.
+    pub bytes: u64,
+    /// When they were written, seconds since 1970.
+    pub modified_s: u64,
+    /// Architecture family; empty if there is a problem, as are the next three.
+    pub family: String,
+    /// Prevailing type of its weights as they are stored.
+    pub quantization: String,
+    /// Tokens of context that it was made for.
+    pub context_tokens: u32,
+    /// Parameters.
+    pub parameters: u64,
+    /// Why it could not be loaded, where its head tells that already.
+    pub problem: Option<Error>,
 }
 
 /// Counters and gauges of the engine. Counters only grow.

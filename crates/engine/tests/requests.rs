@@ -20,7 +20,16 @@ fn with_toy(name: &str, work: impl FnOnce(&Engine)) {
     let engine = Engine::new(config).unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
     engine
-        .load(ModelSource { name: "toy".to_owned(), path, model_dir: "models".into(), draft_model: None }, &Silent)
+        .load(
+            ModelSource {
+                name: "toy".to_owned(),
+                path,
+                model_dir: "models".into(),
+                draft_model: None,
+                overrides: Default::default(),
+            },
+            &Silent,
+        )
         .unwrap();
     work(&engine);
     let stats = engine.stats();

@@ -26,6 +26,7 @@ fn engine(path: &Path, draft: Option<&Path>, config: EngineConfig) -> Engine {
         path: text(path),
         model_dir: "models".into(),
         draft_model: draft.map(text),
+        overrides: Default::default(),
     };
     engine.load(source, &Silent).unwrap();
     engine
@@ -159,6 +160,7 @@ fn a_draft_model_with_another_vocabulary_is_refused() {
         path: path.to_str().unwrap().to_owned(),
         model_dir: "models".into(),
         draft_model: Some(other.to_str().unwrap().to_owned()),
+        overrides: Default::default(),
     };
     let error = engine.load(source, &Silent).unwrap_err();
     assert!(error.message.contains("draft model") && error.message.contains("vocabulary"), "{error}");

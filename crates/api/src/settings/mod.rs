@@ -4,11 +4,12 @@
 
 mod values;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use engine::{CpuTier, EngineConfig, HubConfig, KvType, ModelSource, Speculation};
+use engine::{CpuTier, EngineConfig, HubConfig, KvType, ModelSource, Overrides, Speculation};
 use serde::Deserialize;
 
 pub use values::{ByteSize, Compat, Quantize, Secret, SpeculationMode, nearest};
@@ -79,6 +80,12 @@ settings! {
         model_dir: PathBuf,
         /// Where presets, characters and instruction templates lie.
         template_dir: PathBuf,
+        /// Models loaded at the same time.
+        models_max: usize,
+        /// Load what lies here when a request names it.
+        autoload: bool,
+        /// More names for models.
+        aliases: BTreeMap<String, String>,
         /// Sequences computed at the same time.
         parallel: usize,
         /// Reuse earlier prompts' work.
@@ -129,6 +136,8 @@ settings! {
         ctx_size: u32,
         /// Bytes for keys and values.
         kv_cache: ByteSize,
+        /// Answers when the first model fails.
+        backup_model: String,
         /// A second model that guesses.
         draft_model: String,
         /// What float weights become at load.
@@ -173,13 +182,21 @@ impl Settings {
     /// The same without touching files or the environment; `variable` stands for the latter.
     pub fn from_layers(flags: Layer, file: Layer, variable: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
         let example = Layer::from_yaml(EXAMPLE, "settings.yaml.example")?;
-        let environment = Layer::from_environment(&variable)?;
+        let mut environment = Layer::from_environment(&variable)?;
+        // Aliases add up, where all other settings replace one another.
+        if let Some(mapped) = &mut environment.aliases {
+            file.aliases.iter().flatten().for_each(|(name, to)| {
+                mapped.entry(name.clone()).or_insert_with(|| to.clone());
+            });
+        }
         let mut settings = environment.over(flags).over(file).over(example).complete()?;
         if settings.hf_home.is_none() {
             let home = variable("HOME").or_else(|| variable("USERPROFILE"));
             settings.hf_home = home.map(|home| Path::new(&home).join(".cache").join("huggingface"));
         }
-        settings.draft_model = settings.draft_model.take().filter(|model| !model.trim().is_empty());
+        for model in [&mut settings.draft_model, &mut settings.backup_model] {
+            *model = model.take().filter(|model| !model.trim().is_empty());
+        }
         for key in [&mut settings.api_key, &mut settings.admin_key] {
             *key = key.take().filter(|key| !key.0.trim().is_empty());
         }
@@ -190,6 +207,7 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         let positive = [
             ("parallel", self.parallel),
+            ("models_max", self.models_max),
             ("requests_max", self.requests_max),
             ("step_tokens_max", self.step_tokens_max),
             ("prompts_max", self.prompts_max),
@@ -252,7 +270,13 @@ impl Settings {
 
     /// Which model to load, and the name to serve it under: as it was called, a file or folder by its own name.
     pub fn model_source(&self) -> ModelSource {
-        let said = self.model.trim_end_matches('/');
+        self.source_of(&self.model)
+    }
+
+    /// The same for any model that is named as `model` is.
+    pub fn source_of(&self, said: &str) -> ModelSource {
+        let path_said = said;
+        let said = said.trim_end_matches('/');
         let below_model_dir = Path::new(said).strip_prefix(&self.model_dir).ok();
         let path = below_model_dir.unwrap_or(Path::new(said));
         let is_plain_path = below_model_dir.is_none() && (path.is_absolute() || said.starts_with('.') || path.exists());
@@ -262,9 +286,10 @@ impl Settings {
         let name = if name.contains(':') { &name } else { name.strip_suffix(".gguf").unwrap_or(&name) };
         ModelSource {
             name: name.to_owned(),
-            path: self.model.clone(),
+            path: path_said.to_owned(),
             model_dir: self.model_dir.clone(),
             draft_model: self.draft_model.clone(),
+            overrides: Overrides::default(),
         }
     }
 }
@@ -318,10 +343,17 @@ impl Layer {
             let port = text.trim().parse::<u16>();
             port.map_err(|_| format!("the variable OPENEDAI_PORT must be a port, but is `{text}`"))
         };
+        let mapper = |text: String| {
+            let map: Result<BTreeMap<String, String>, _> = serde_json::from_str(&text);
+            map.map_err(|error| format!("the variable MODEL_MAPPER must be a JSON object of names: {error}"))
+        };
         let tier = |text: String| text.parse().map_err(|error| format!("the variable LAMPSTAND_CPU: {error}"));
         Ok(Self {
             api_port: variable("OPENEDAI_PORT").map(port).transpose()?,
             verbose: switch("OPENEDAI_DEBUG")?,
+            model: variable("DEFAULT_MODEL"),
+            backup_model: variable("BACKUP_MODEL"),
+            aliases: variable("MODEL_MAPPER").map(mapper).transpose()?,
             cpu_tier: variable("LAMPSTAND_CPU").map(tier).transpose()?,
             offline: switch("HF_HUB_OFFLINE")?,
             hf_endpoint: variable("HF_ENDPOINT"),

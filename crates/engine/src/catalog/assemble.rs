@@ -153,7 +153,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, draft: &Opened) -> Result<usize> {
 }
 
 /// The number of tokens that a GGUF file has embeddings for; its metadata need not say it.
-fn embedding_rows(weights: &dyn Weights) -> Result<usize> {
+pub(super) fn embedding_rows(weights: &dyn Weights) -> Result<usize> {
     let embedding = weights.get("token_embd.weight")?;
     let rows = embedding.and_then(|tensor| tensor.shape.first().copied());
     rows.ok_or_else(|| Error::unreadable("the model has no tensor \"token_embd.weight\""))
@@ -194,7 +194,7 @@ fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tok
     tokenizer.with_eos_ids(&ends)
 }
 
-fn count_parameters(weights: &dyn Weights) -> u64 {
+pub(super) fn count_parameters(weights: &dyn Weights) -> u64 {
     let size = |name: &&str| weights.get(name).ok().flatten().map_or(0, |t| t.shape.iter().product::<usize>() as u64);
     weights.names().iter().map(size).sum()
 }

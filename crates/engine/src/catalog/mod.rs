@@ -3,9 +3,10 @@
 //! Invariant: a model is called ready only after its memory was found and a first forward gave numbers.
 
 mod assemble;
+mod available;
 mod memory;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,12 +14,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use assemble::Assembled;
 
 use crate::batch::Batch;
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, KvType, Quantization};
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::packed::Tier;
 use crate::ops::pool::Pool;
-use crate::output::{ModelInfo, Stats};
+use crate::output::{AvailableModel, ModelInfo, Stats};
 use crate::pipelines::TextModel;
 use crate::progress::Progress;
 use crate::scheduler::continuous::{Continuous, Limits};
@@ -39,6 +40,36 @@ pub struct ModelSource {
     pub model_dir: PathBuf,
     /// A smaller model with the same vocabulary that guesses ahead for this one, named like `path`.
     pub draft_model: Option<String>,
+    /// What differs for this model from what the engine was told at its start.
+    pub overrides: Overrides,
+}
+
+/// Settings of one model; none takes the engine's.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// Tokens of context per sequence.
+    pub context_tokens: Option<u32>,
+    /// How keys and values are stored.
+    pub kv_type: Option<KvType>,
+    /// Threads for its arithmetic; it gets a pool of its own.
+    pub threads: Option<usize>,
+    /// What weights that are stored as floats become.
+    pub quantize: Option<Quantization>,
+    /// Sequences computed at the same time.
+    pub parallel: Option<usize>,
+}
+
+impl Overrides {
+    fn apply(&self, config: &EngineConfig) -> EngineConfig {
+        EngineConfig {
+            context_tokens: self.context_tokens.or(config.context_tokens),
+            kv_type: self.kv_type.unwrap_or(config.kv_type),
+            threads: self.threads.or(config.threads),
+            quantize: self.quantize.or(config.quantize),
+            parallel: self.parallel.unwrap_or(config.parallel),
+            ..config.clone()
+        }
+    }
 }
 
 /// A reader that takes nothing for so long is given up.
@@ -78,6 +109,7 @@ pub struct Catalog {
     config: EngineConfig,
     pool: Arc<Pool>,
     loaded: Mutex<Vec<Arc<Loaded>>>,
+    heads: available::Heads,
     // Held through a load, so that two never count on the same memory.
     loading: Mutex<()>,
 }
@@ -87,7 +119,8 @@ impl Catalog {
     pub fn new(config: EngineConfig) -> Result<Self> {
         let threads = config.threads.unwrap_or_else(device::cores).max(1);
         let pool = Arc::new(Pool::with_tier(threads, Tier::choose(config.cpu_tier)?)?);
-        Ok(Self { config, pool, loaded: Mutex::default(), loading: Mutex::default() })
+        let (loaded, heads, loading) = Default::default();
+        Ok(Self { config, pool, loaded, heads, loading })
     }
 
     /// The limits that hold here.
@@ -112,6 +145,16 @@ impl Catalog {
         })
     }
 
+    /// What lies in `model_dir`, loaded or not.
+    pub fn available(&self, model_dir: &Path) -> Vec<AvailableModel> {
+        self.heads.of_folder(model_dir)
+    }
+
+    /// The model of this hub id, if the cache of downloads has it whole. Never touches the network.
+    pub fn cached(&self, id: &str) -> Option<AvailableModel> {
+        self.heads.of_cache(id, &self.config.hub)
+    }
+
     /// Sums of all models' counters.
     pub fn stats(&self) -> Stats {
         self.lock().iter().map(|loaded| loaded.counters.snapshot()).fold(Stats::default(), Stats::plus)
@@ -127,28 +170,33 @@ impl Catalog {
         let files = find(&source.path)?;
         let draft_files = source.draft_model.as_deref().map(find).transpose()?;
         progress.stage(&format!("loading {}", source.name));
-        let assembled = assemble::assemble(&files, draft_files.as_ref(), &self.config, &self.pool, progress)?;
+        let config = source.overrides.apply(&self.config);
+        let pool = match source.overrides.threads {
+            Some(threads) => Arc::new(Pool::with_tier(threads.max(1), self.pool.tier())?),
+            None => Arc::clone(&self.pool),
+        };
+        let assembled = assemble::assemble(&files, draft_files.as_ref(), &config, &pool, progress)?;
         let info = ModelInfo { name: source.name.clone(), loaded_at_s: now_s(), ..assembled.info.clone() };
-        let loaded = self.start(info.clone(), assembled)?;
+        let loaded = Self::start(&config, info.clone(), assembled)?;
         self.lock().push(Arc::new(loaded));
         Ok(info)
     }
 
-    fn start(&self, info: ModelInfo, assembled: Assembled) -> Result<Loaded> {
+    fn start(config: &EngineConfig, info: ModelInfo, assembled: Assembled) -> Result<Loaded> {
         let Assembled { tokenizer, mut model, mut draft, .. } = assembled;
         warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
         if let Some(draft) = &mut draft {
             warm_up(draft.model.as_mut()).map_err(|e| e.context("the draft model"))?;
         }
-        let queue = Arc::new(Queue::new(self.config.queue_requests_max, self.config.queue_tokens_max));
+        let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_tokens_max));
         let counters = Arc::new(Counters::new(model.blocks()));
         let limits = Limits {
-            parallel: self.config.parallel.max(1),
-            step_tokens_max: self.config.step_tokens_max.max(1),
-            prefix_cache: self.config.prefix_cache,
+            parallel: config.parallel.max(1),
+            step_tokens_max: config.step_tokens_max.max(1),
+            prefix_cache: config.prefix_cache,
             vocabulary: tokenizer.vocabulary_len(),
             stall_max: STALL_MAX,
-            speculation: self.config.speculation,
+            speculation: config.speculation,
         };
         let (line, tally) = (queue.clone(), counters.clone());
         let thread = std::thread::Builder::new()

@@ -162,10 +162,8 @@ impl Candidates {
     /// ln p of the `top` likeliest, best first, the lower id first among equals.
     pub(super) fn likeliest(&mut self, top: usize) -> Vec<Logprob> {
         let total = self.total();
-        let of = |one: &Candidate| Logprob {
-            id: one.id,
-            logprob: ((f64::from(one.weight) / total).ln() as f32).min(0.0),
-        };
+        let of =
+            |one: &Candidate| Logprob { id: one.id, logprob: ((f64::from(one.weight) / total).ln() as f32).min(0.0) };
         self.sorted(top).iter().map(of).collect()
     }
 

@@ -16,9 +16,7 @@ use super::candidates::{Candidates, by_likelihood};
 pub(super) fn keep_typical(candidates: &mut Candidates, mass: f32) {
     let (entropy, log_sum) = (candidates.entropy(), candidates.log_sum());
     let total = candidates.total();
-    candidates.keep_mass_by(total * f64::from(mass), |one| {
-        (log_sum - f64::from(one.logit) - entropy).abs() as f32
-    });
+    candidates.keep_mass_by(total * f64::from(mass), |one| (log_sum - f64::from(one.logit) - entropy).abs() as f32);
 }
 
 /// Drops tokens less likely than `min(epsilon, sqrt(epsilon) * exp(-entropy))`.

@@ -67,6 +67,11 @@ pub fn fetch(id: &str, selector: Option<&str>, config: &HubConfig, progress: &dy
     repository.fetch(selector)
 }
 
+/// The files of the model `id` as the cache of downloads has them; none if it lacks some, or `id` is no id.
+pub fn in_cache(id: &str, config: &HubConfig) -> Option<ModelFiles> {
+    is_hub_id(id).then(|| cached(&RepoCache::new(&config.home, id), None).ok()).flatten()
+}
+
 /// What the cache holds, or an error that tells why nothing else was tried.
 fn offline(cache: &RepoCache, id: &str, selector: Option<&str>) -> Result<ModelFiles> {
     cached(cache, selector).map_err(|error| {

@@ -1,0 +1,210 @@
+//! Tests of what names mean, over names alone.
+//! Run by `cargo test`; no model is there.
+//! Invariant: every rule has a name that only this rule finds, and one that it must not find.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// A world with owned parts.
+struct Names {
+    loaded: Vec<String>,
+    available: Vec<AvailableModel>,
+    cached: Vec<&'static str>,
+    autoload: bool,
+    user: BTreeMap<String, String>,
+}
+
+fn lying(name: &str) -> AvailableModel {
+    AvailableModel {
+        name: name.into(),
+        path: name.into(),
+        bytes: 1,
+        modified_s: 1,
+        family: "llama".into(),
+        quantization: "Q8_0".into(),
+        context_tokens: 1,
+        parameters: 1,
+        problem: None,
+    }
+}
+
+fn names(loaded: &[&str], available: &[&str]) -> Names {
+    Names {
+        loaded: loaded.iter().map(|name| name.to_string()).collect(),
+        available: available.iter().map(|name| lying(name)).collect(),
+        cached: Vec::new(),
+        autoload: true,
+        user: BTreeMap::new(),
+    }
+}
+
+impl Names {
+    fn ask(&self, name: Option<&str>) -> Result<Meaning> {
+        let table = Aliases::built_in().unwrap();
+        let world = World {
+            loaded: &self.loaded,
+            available: &self.available,
+            cached: &|id| self.cached.contains(&id),
+            autoload: self.autoload,
+            has_default: !self.loaded.is_empty(),
+            user: &self.user,
+            table: &table,
+        };
+        world.meaning(name)
+    }
+
+    fn target(&self, name: &str) -> Target {
+        self.ask(Some(name)).unwrap().target
+    }
+
+    fn refusal(&self, name: &str) -> String {
+        let error = self.ask(Some(name)).unwrap_err();
+        assert_eq!((error.status(), error.param.as_deref()), (404, Some("model")), "{name}: {error}");
+        error.message
+    }
+}
+
+fn loaded(name: &str) -> Target {
+    Target::Loaded(name.into())
+}
+
+fn available(name: &str) -> Target {
+    Target::Available(name.into())
+}
+
+#[test]
+fn a_loaded_model_is_reached_by_its_name_and_its_parts() {
+    let names = names(&["starter/chat", "org/Big-Q4", "@cf/meta/llama"], &[]);
+    let cases = [
+        ("chat", "starter/chat"),
+        ("Starter/Chat", "starter/chat"),
+        ("models/starter/chat", "starter/chat"),
+        ("starter%2Fchat", "starter/chat"),
+        ("big-q4", "org/Big-Q4"),
+        ("Big-Q4.gguf", "org/Big-Q4"),
+        ("@cf/meta/llama", "@cf/meta/llama"),
+        ("%40cf%2Fmeta%2Fllama", "@cf/meta/llama"),
+    ];
+    for (asked, wanted) in cases {
+        assert_eq!(names.target(asked), loaded(wanted), "{asked}");
+    }
+}
+
+#[test]
+fn no_name_and_the_names_that_clients_carry_reach_the_default() {
+    let names = names(&["starter/chat"], &[]);
+    assert_eq!(names.ask(None).unwrap(), Target::Default.into());
+    assert_eq!(names.ask(Some(" ")).unwrap(), Target::Default.into());
+    // Those of the seeds' tables, and others that OpenAI has had since.
+    for name in [
+        "gpt-3.5-turbo",
+        "gpt-4",
+        "gpt-4-turbo",
+        "gpt-4o",
+        "gpt-4-vision-preview",
+        "gpt-3.5-turbo-16k",
+        "gpt-4-32k",
+        "gpt-4o-mini",
+        "gpt-3.5-turbo-instruct",
+        "code-davinci-002",
+        "text-davinci-003",
+        "chatgpt-4o-latest",
+        "o1",
+        "o3-mini",
+        "gpt-5.4",
+        "GPT-4O",
+    ] {
+        assert_eq!(names.ask(Some(name)).unwrap(), Target::Default.into(), "{name}");
+    }
+}
+
+#[test]
+fn the_most_exact_rule_wins() {
+    let mut names = names(&["a/one"], &["two", "deep/three"]);
+    assert_eq!(names.target("two"), available("two"));
+    assert_eq!(names.target("Three.gguf"), available("deep/three"));
+    names.user.insert("gpt-4o".into(), "two".into());
+    names.user.insert("a/one".into(), "two".into());
+    names.user.insert("mine".into(), "gpt-4o".into());
+    assert_eq!(names.target("gpt-4o"), available("two"));
+    assert_eq!(names.target("mine"), available("two"));
+    assert_eq!(names.target("a/one"), loaded("a/one"), "a loaded model's exact name comes first");
+    names.available.push(lying("gpt-5"));
+    assert_eq!(names.target("gpt-5"), available("gpt-5"), "what lies here comes before what clients carry");
+    names.user.insert("x".into(), "y".into());
+    names.user.insert("y".into(), "x".into());
+    assert!(names.refusal("x").contains("circle"));
+}
+
+#[test]
+fn the_same_weights_come_before_a_substitute() {
+    let alias = "@cf/meta/llama-3.1-8b-instruct-fp8";
+    let substitute = Meaning { target: Target::Default, is_substitute: true };
+    assert_eq!(names(&["starter/chat"], &[]).ask(Some(alias)).unwrap(), substitute);
+    assert_eq!(
+        names(&["starter/chat"], &[]).ask(Some("%40cf%2Fmeta%2Fllama-3.1-8b-instruct-fp8")).unwrap(),
+        substitute
+    );
+    let named = ["Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct:Q4_K_M", "Llama-3.1-8B-Instruct-Q4_K_M"];
+    for name in named {
+        assert_eq!(names(&["starter/chat", name], &[]).ask(Some(alias)).unwrap(), loaded(name).into());
+        assert_eq!(names(&["starter/chat"], &[name]).ask(Some(alias)).unwrap(), available(name).into());
+    }
+    for name in ["Llama-3.1-8B", "Llama-3.1-8B-Instruct-Abliterated", "Llama-3.1-8B-Instruct-q-tuned"] {
+        assert_eq!(names(&["starter/chat"], &[name]).ask(Some(alias)).unwrap(), substitute, "{name}");
+    }
+    let mut names = names(&["starter/chat"], &[]);
+    names.cached.push("meta-llama/Llama-3.1-8B-Instruct");
+    assert_eq!(names.target(alias), Target::Cached("meta-llama/Llama-3.1-8B-Instruct".into()));
+    assert_eq!(names.target("meta-llama/Llama-3.1-8B-Instruct"), names.target(alias));
+    names.autoload = false;
+    assert_eq!(names.ask(Some(alias)).unwrap(), substitute);
+}
+
+#[test]
+fn what_nothing_stands_in_for_is_refused_by_name() {
+    let mut names = names(&["starter/chat"], &["other"]);
+    for (name, word) in [
+        ("@cf/baai/bge-base-en-v1.5", "embeddings"),
+        ("text-embedding-ada-002", "embeddings"),
+        ("whisper-1", "transcription"),
+        ("dall-e-3", "images"),
+        ("@cf/cloudflare/clef", "nothing here serves it"),
+        ("@cf/meta/llama-guard-3-8b", "its own weights"),
+    ] {
+        let message = names.refusal(name);
+        assert!(message.contains(word) && message.contains("nearest is `"), "{message}");
+        assert!(message.contains("there is: starter/chat, other"), "{message}");
+    }
+    names.available.push(lying("Llama-Guard-3-8B-Q8_0"));
+    assert_eq!(names.target("@cf/meta/llama-guard-3-8b"), available("Llama-Guard-3-8B-Q8_0"));
+}
+
+#[test]
+fn an_unknown_name_lists_what_there_is_and_what_is_nearest() {
+    let names = names(&["starter/chat", "b"], &[]);
+    for name in ["llama", "o1rca", "gpt", "@cf/other/chat", "other/chat", "hat", "é", "%zz", "%4"] {
+        assert!(names.refusal(name).contains("starter/chat, b"), "{name}");
+    }
+    assert!(names.refusal("@cf/meta/lama-3-8b-instruct").contains("nearest is `@cf/meta/llama-3-8b-instruct`"));
+    assert!(names.refusal("starter/chats").contains("nearest is `starter/chat`"));
+    assert!(names.refusal(&"x".repeat(5000)).len() < 400);
+}
+
+#[test]
+fn a_model_that_may_not_or_cannot_be_loaded_says_so() {
+    let mut names = names(&["a"], &["b", "c"]);
+    names.available[1].problem = Some(engine::Error::unreadable("cut off"));
+    let error = names.ask(Some("c")).unwrap_err();
+    assert_eq!((error.status(), error.message.as_str()), (500, "cut off"));
+    names.autoload = false;
+    assert!(names.refusal("b").contains("autoload is off"));
+}
+
+#[test]
+fn no_model_at_all_is_an_error_too() {
+    let none = names(&[], &[]);
+    for name in [None, Some("gpt-4o"), Some("@cf/meta/llama-3-8b-instruct")] {
+        assert_eq!(none.ask(name).unwrap_err().status(), 404);
+    }
+}
