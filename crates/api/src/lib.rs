@@ -2,10 +2,11 @@
 //!
 //! [`server::run`] serves a [`state::State`] on a socket that the caller owns.
 //! Floors, top down, each importing only from those below it:
-//! main | lib | progress, server | routes | middleware | state | services | cli | wire, settings | error.
+//! main | lib | progress, server | routes | middleware | state | services | cli | wire, settings | dialogue, error.
 //! `wire` knows no actix, `services` knows no `wire`.
 
 pub mod cli;
+pub mod dialogue;
 pub mod error;
 pub mod middleware;
 pub mod progress;

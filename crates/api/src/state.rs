@@ -8,12 +8,13 @@ use std::time::Duration;
 use engine::{Engine, ErrorKind, ModelInfo, ModelSource, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Kind, Result};
-use crate::services::library::Library;
+use crate::services::library::{self, Library};
 use crate::services::models::Models;
 use crate::services::prompts::Prompts;
 use crate::settings::Settings;
-use crate::wire::options::Limits;
+use crate::wire::options::{Limits, Presets, is_some_name};
 
 /// Seconds after which a client may look again while a model loads.
 const LOADING_RETRY_S: u32 = 2;
@@ -90,13 +91,38 @@ impl State {
     }
 
     /// What the settings bound in a request.
-    pub fn limits(&self) -> Limits {
-        Limits { choices_max: self.settings.choices_max, prompts_max: self.settings.prompts_max }
+    pub fn limits(&self) -> Limits<'_> {
+        Limits {
+            choices_max: self.settings.choices_max,
+            prompts_max: self.settings.prompts_max,
+            presets: &self.library,
+            preset: self.settings.preset.as_deref().filter(|name| is_some_name(name)),
+        }
+    }
+
+    /// What the settings say about a chat's prompt where the request says nothing.
+    pub fn dialogue(&self) -> Dialogue {
+        let settings = &self.settings;
+        Dialogue {
+            instruction_template_str: settings.instruction_template_str.clone(),
+            character: settings.character.clone(),
+            bot_name: settings.name2.clone(),
+            user_name: settings.name1.clone(),
+            user_bio: settings.user_bio.clone(),
+            chat_template_str: settings.chat_template_str.clone(),
+            ..Dialogue::default()
+        }
     }
 
     /// Silence after which a stream sends a comment.
     pub fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.settings.keep_alive_s)
+    }
+}
+
+impl Presets for Library {
+    fn preset(&self, name: &str) -> Result<String> {
+        Ok(self.require(library::Kind::Preset, name)?.text)
     }
 }
 

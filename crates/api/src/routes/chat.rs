@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::error::Result;
 use crate::routes::body::Body;
 use crate::routes::sse;
-use crate::services::dialogue::Dialogue;
 use crate::services::turn::{Delta, Reply, Turn};
 use crate::state::State;
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
@@ -58,17 +57,17 @@ pub(super) async fn prompt(state: Data<State>, Body(body): Body) -> Result<HttpR
 }
 
 fn turn(state: &State, asked: Asked, dialect: Dialect) -> Result<Turn> {
-    let Asked { conversation, template_variables, continue_final_message, options } = asked;
+    let Asked { conversation, dialogue, template_variables, options } = asked;
+    let mut dialogue = dialogue.over(state.dialogue());
+    // As text-generation-webui does; OpenAI's API refuses.
+    dialogue.truncates.get_or_insert(dialect == Dialect::Oobabooga);
     Ok(Turn {
         model: state.model(options.model.as_deref())?,
         conversation,
-        dialogue: Dialogue::default(),
+        dialogue,
         variables: template_variables,
-        continue_final_message,
         request: options.request,
         choices: options.choices,
-        // As text-generation-webui does; OpenAI's API refuses.
-        truncates: dialect == Dialect::Oobabooga,
     })
 }
 

@@ -8,7 +8,6 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::routes::body::Body;
-use crate::services::dialogue::Dialogue;
 use crate::services::turn::{Delta, Turn};
 use crate::state::State;
 use crate::wire::edits::{Asked, Edit, read};
@@ -19,16 +18,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let Asked { conversation, options } = read(&body, state.limits())?;
     let model = state.model(options.model.as_deref())?;
     let Options { request, choices, .. } = options;
-    let turn = Turn {
-        model,
-        conversation,
-        dialogue: Dialogue::default(),
-        variables: Map::new(),
-        continue_final_message: false,
-        request,
-        choices,
-        truncates: false,
-    };
+    let turn = Turn { model, conversation, dialogue: state.dialogue(), variables: Map::new(), request, choices };
     let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
     let mut edit = Edit::new(choices);
     while let Some(delta) = reply.next().await {

@@ -6,6 +6,7 @@ mod admin;
 mod body;
 mod chat;
 mod completions;
+mod docs;
 mod edits;
 mod health;
 mod internal;
@@ -141,6 +142,24 @@ pub const TABLE: &[Row] = &[
         path: "/health",
         summary: "Tell whether the server is ready, and its counters; needs no key",
         handler: |route| route.to(health::show),
+    },
+    Row {
+        method: "GET",
+        path: "/",
+        summary: "A page that says how to begin; needs no key",
+        handler: |route| route.to(docs::landing),
+    },
+    Row {
+        method: "GET",
+        path: "/docs",
+        summary: "A page with every route and parameter, and a form to try each; needs no key",
+        handler: |route| route.to(docs::page),
+    },
+    Row {
+        method: "GET",
+        path: "/openapi.json",
+        summary: "The same for programs, as OpenAPI 3.1; needs no key",
+        handler: |route| route.to(docs::openapi),
     },
 ];
 

@@ -5,85 +5,50 @@
 use prompt::modes::{self, Mode, Scene};
 use prompt::{character, instruction};
 
+use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Result};
 use crate::services::library::{Kind, Library};
 use crate::services::prompts::{Rendering, Source};
 
-/// Turns character and templates off by name.
-const NOBODY: &str = "None";
-
-/// What a request says about the dialogue; absent is none.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Dialogue {
-    /// Instruct, chat or chat-instruct.
-    pub mode: Mode,
-    /// Name of a character, for the modes that play one.
-    pub character: Option<String>,
-    /// Who asks.
-    pub user_name: Option<String>,
-    /// Who answers.
-    pub bot_name: Option<String>,
-    /// What the model is told before anybody speaks.
-    pub context: Option<String>,
-    /// What the character has said first.
-    pub greeting: Option<String>,
-    /// What the character knows of the one who asks.
-    pub user_bio: Option<String>,
-    /// The script's format, as Jinja.
-    pub chat_template: Option<String>,
-    /// The task of chat-instruct.
-    pub command: Option<String>,
-    /// The model's format by name.
-    pub instruction_template: Option<String>,
-    /// The model's format, as Jinja; wins over the name.
-    pub instruction_template_source: Option<String>,
+/// Finds what `dialogue` names. Reads small files, so call it where blocking is allowed.
+pub fn stage(dialogue: &Dialogue, library: &Library) -> Result<Rendering> {
+    let instruct = instruct(dialogue, library)?;
+    let continue_final_message = dialogue.continue_final_message;
+    let mode = dialogue.mode;
+    if mode == Mode::Instruct {
+        return Ok(Rendering { instruct, continue_final_message, ..Rendering::default() });
+    }
+    let name = dialogue.character.as_deref().unwrap_or(character::DEFAULT_NAME);
+    let file = library.require(Kind::Character, name)?;
+    let character = character::parse(&file.text);
+    let mut scene =
+        Scene::from(character.map_err(|error| ApiError::invalid("character", format!("`{name}`: {error}")))?);
+    let parts = [
+        (&mut scene.user_name, &dialogue.user_name),
+        (&mut scene.bot_name, &dialogue.bot_name),
+        (&mut scene.context, &dialogue.context),
+        (&mut scene.greeting, &dialogue.greeting),
+        (&mut scene.user_bio, &dialogue.user_bio),
+    ];
+    for (part, said) in parts {
+        if let Some(said) = said {
+            part.clone_from(said);
+        }
+    }
+    let chat = match &dialogue.chat_template_str {
+        Some(text) => Source { text: text.clone(), param: Some("chat_template_str") },
+        None => Source { text: modes::DEFAULT_CHAT_TEMPLATE.to_owned(), param: None },
+    };
+    let command = dialogue.chat_instruct_command.as_deref().unwrap_or(modes::DEFAULT_COMMAND).to_owned();
+    Ok(Rendering { mode, scene, chat: Some(chat), command, instruct, continue_final_message, ..Rendering::default() })
 }
 
-impl Dialogue {
-    /// Finds what is named. Reads small files, so call it where blocking is allowed.
-    pub fn stage(self, library: &Library) -> Result<Rendering> {
-        let instruct = self.instruct(library)?;
-        if self.mode == Mode::Instruct {
-            return Ok(Rendering { instruct, ..Rendering::default() });
-        }
-        let mut scene = match self.character.as_deref().unwrap_or(character::DEFAULT_NAME) {
-            NOBODY => Scene::default(),
-            name => {
-                let file = library.require(Kind::Character, name)?;
-                let read = character::parse(&file.text);
-                Scene::from(read.map_err(|error| ApiError::invalid("character", format!("`{name}`: {error}")))?)
-            }
-        };
-        let parts = [
-            (&mut scene.user_name, self.user_name),
-            (&mut scene.bot_name, self.bot_name),
-            (&mut scene.context, self.context),
-            (&mut scene.greeting, self.greeting),
-            (&mut scene.user_bio, self.user_bio),
-        ];
-        for (part, said) in parts {
-            if let Some(said) = said {
-                *part = said;
-            }
-        }
-        let chat = match self.chat_template.filter(|text| !text.trim().is_empty()) {
-            Some(text) => Source { text, param: Some("chat_template_str") },
-            None => Source { text: modes::DEFAULT_CHAT_TEMPLATE.to_owned(), param: None },
-        };
-        let command = self.command.filter(|text| !text.trim().is_empty());
-        let command = command.unwrap_or_else(|| modes::DEFAULT_COMMAND.to_owned());
-        Ok(Rendering { mode: self.mode, scene, chat: Some(chat), command, instruct, ..Rendering::default() })
-    }
-
-    /// The format in the model's place: text before name; none leaves the model's own.
-    fn instruct(&self, library: &Library) -> Result<Option<Source>> {
-        if let Some(text) = self.instruction_template_source.as_deref().filter(|text| !text.trim().is_empty()) {
-            return Ok(Some(Source { text: text.to_owned(), param: Some("instruction_template_str") }));
-        }
-        match self.instruction_template.as_deref().map(str::trim) {
-            None | Some("" | NOBODY) => Ok(None),
-            Some(name) => named(library, name).map(Some),
-        }
+/// The format in the model's place: text before name; none leaves the model's own.
+fn instruct(dialogue: &Dialogue, library: &Library) -> Result<Option<Source>> {
+    match (&dialogue.instruction_template_str, &dialogue.instruction_template) {
+        (Some(text), _) => Ok(Some(Source { text: text.clone(), param: Some("instruction_template_str") })),
+        (None, Some(name)) => named(library, name).map(Some),
+        (None, None) => Ok(None),
     }
 }
 
@@ -108,7 +73,7 @@ mod tests {
     }
 
     fn staged(dialogue: Dialogue) -> Result<Rendering> {
-        dialogue.stage(&library())
+        stage(&dialogue, &library())
     }
 
     fn text(text: &str) -> Option<String> {
@@ -121,22 +86,20 @@ mod tests {
         let plain = staged(Dialogue { mode, character: text("Example"), ..Dialogue::default() }).unwrap().scene;
         let dialogue = Dialogue { mode, character: text("example"), user_name: text("Ann"), ..Dialogue::default() };
         assert_eq!(staged(dialogue).unwrap().scene, Scene { user_name: "Ann".into(), ..plain.clone() });
-        let nobody = staged(Dialogue { mode, character: text("None"), ..Dialogue::default() }).unwrap();
-        assert_eq!(nobody.scene, Scene::default());
-        assert_ne!(plain, Scene::default());
+        let default = staged(Dialogue { mode, ..Dialogue::default() }).unwrap().scene;
+        assert_ne!(plain, default);
     }
 
     #[test]
     fn a_templates_text_wins_over_its_name() {
         let both = Dialogue {
             instruction_template: text("no such"),
-            instruction_template_source: text("{{ messages }}"),
+            instruction_template_str: text("{{ messages }}"),
             ..Dialogue::default()
         };
         let source = staged(both).unwrap().instruct.unwrap();
         assert_eq!((source.text.as_str(), source.param), ("{{ messages }}", Some("instruction_template_str")));
-        let none = Dialogue { instruction_template: text("None"), ..Dialogue::default() };
-        assert_eq!(staged(none).unwrap(), Rendering::default());
+        assert_eq!(staged(Dialogue::default()).unwrap(), Rendering::default());
         let alpaca = Dialogue { instruction_template: text("Alpaca"), ..Dialogue::default() };
         assert!(staged(alpaca).unwrap().instruct.unwrap().text.contains("### Response:"));
     }

@@ -9,8 +9,9 @@ use prompt::Conversation;
 use prompt::reply::{self, ReplyParser};
 use serde_json::{Map, Value};
 
+use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Kind, Result};
-use crate::services::dialogue::Dialogue;
+use crate::services::dialogue;
 use crate::services::generation::{Events, draws};
 use crate::services::library::Library;
 use crate::services::prompts::{Prompts, Rendered, Rendering};
@@ -27,14 +28,10 @@ pub struct Turn {
     pub dialogue: Dialogue,
     /// More variables for the template.
     pub variables: Map<String, Value>,
-    /// Leave the last message open and go on with it, instead of opening a new turn.
-    pub continue_final_message: bool,
-    /// Sampling and limits; model and prompt are filled in here.
+    /// Sampling and limits; model and prompt are filled in here. An empty text that wants no begin token says so for the prompt.
     pub request: GenerateRequest,
     /// How many answers.
     pub choices: u32,
-    /// Whether the oldest turns may be left out of a conversation that is too long; it is refused otherwise.
-    pub truncates: bool,
 }
 
 /// A piece of one answer.
@@ -74,7 +71,8 @@ impl Turn {
             let (rendered, dropped_messages) = self.render(&engine, &prompts, &library)?;
             let Self { model, mut request, choices, .. } = self;
             request.model = model.name;
-            request.prompt = Prompt::Text { text: rendered.text, add_special: true };
+            let add_special = !matches!(request.prompt, Prompt::Text { add_special: false, .. });
+            request.prompt = Prompt::Text { text: rendered.text, add_special };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
             let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;
@@ -97,12 +95,9 @@ impl Turn {
 
     /// The prompt, without the conversation's oldest turns where these do not fit and may go, and how many messages went.
     fn render(&self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<(Rendered, usize)> {
-        let rendering = Rendering {
-            variables: self.variables.clone(),
-            continue_final_message: self.continue_final_message,
-            ..self.dialogue.clone().stage(library)?
-        };
-        if !self.truncates {
+        let staged = dialogue::stage(&self.dialogue, library)?;
+        let rendering = Rendering { variables: self.variables.clone(), ..staged };
+        if self.dialogue.truncates != Some(true) {
             return Ok((prompts.render(&self.model, &self.conversation, &rendering)?, 0));
         }
         let own = self.model.context_tokens;

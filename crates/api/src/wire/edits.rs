@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ApiError, Result};
 use crate::wire::identifier;
-use crate::wire::options::{self, Limits, Options};
+use crate::wire::options::{self, Limits};
 use crate::wire::parse;
 use crate::wire::usage::Usage;
 
@@ -27,8 +27,8 @@ pub struct Asked {
 }
 
 /// Reads and checks a body.
-pub fn read(body: &[u8], limits: Limits) -> Result<Asked> {
-    let options = parse::<Options>(body)?.into_asked(limits)?;
+pub fn read(body: &[u8], limits: Limits<'_>) -> Result<Asked> {
+    let options = options::Asked::read(body, limits)?;
     if options.stream {
         return Err(ApiError::unsupported("stream", "an edit comes in one piece"));
     }
@@ -79,9 +79,8 @@ impl Edit {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::wire::options::tests::LIMITS;
     use prompt::Content;
-
-    const LIMITS: Limits = Limits { choices_max: 4, prompts_max: 1 };
 
     #[test]
     fn the_instruction_comes_before_its_text() {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{ApiError, Result};
-use crate::wire::options::{self, Limits, Options};
+use crate::wire::options::{self, Limits};
 use crate::wire::parse;
 
 /// Entries of one answer at most.
@@ -23,8 +23,8 @@ struct Fields {
 }
 
 /// Reads and checks a body: a request for the distribution behind its prompt.
-pub fn read(body: &[u8], limits: Limits) -> Result<options::Asked> {
-    let asked = parse::<Options>(body)?.into_asked(limits)?;
+pub fn read(body: &[u8], limits: Limits<'_>) -> Result<options::Asked> {
+    let asked = options::Asked::read(body, limits)?;
     let Fields { prompt, use_samplers, top_logits } = parse(body)?;
     let text = prompt.ok_or_else(|| ApiError::invalid("prompt", "`prompt` is missing"))?;
     let top = top_logits.unwrap_or(50);
@@ -79,8 +79,7 @@ fn push_byte(text: &mut String, byte: u8) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    const LIMITS: Limits = Limits { choices_max: 1, prompts_max: 1 };
+    use crate::wire::options::tests::LIMITS;
 
     fn token(bytes: &[u8], probability: f32) -> TokenLogprob {
         TokenLogprob { id: 0, bytes: bytes.to_vec(), logprob: probability.ln() }
