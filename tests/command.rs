@@ -135,7 +135,7 @@ fn instructions_that_the_cpu_lacks_are_one_line() {
 fn an_answer_under_way_is_finished_when_told_to_stop() {
     let mut running = Running::start(&[]);
     let messages = json!([{"role": "user", "content": "Hello!"}]);
-    let body = json!({"messages": messages, "max_tokens": 100, "ignore_eos": true, "stream": true}).to_string();
+    let body = json!({"model": "gpt-4o", "messages": messages, "max_tokens": 100, "ignore_eos": true, "stream": true}).to_string();
     let mut stream =
         Request { method: "POST", path: "/v1/chat/completions", headers: &[], body: &body }.open(running.address);
     stream.wait_for("\"delta\":{\"content\":");
