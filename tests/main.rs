@@ -16,6 +16,7 @@ mod models;
 mod requests;
 mod sdk;
 mod service;
+mod switching;
 mod tidy;
 
 #[path = "support/random_model.rs"]

@@ -53,7 +53,8 @@ impl Service {
 
     /// A server whose model is still to come.
     pub(crate) fn start_without_model(flags: Layer) -> Self {
-        let flags = Layer { model_dir: Some(crate::root().join("models")), cpu: Some(true), ..flags };
+        let model_dir = flags.model_dir.clone().or_else(|| Some(crate::root().join("models")));
+        let flags = Layer { model_dir, cpu: Some(true), ..flags };
         let settings = Settings::from_layers(flags, Layer::default(), |_| None).unwrap();
         let engine = Engine::new(settings.engine_config()).unwrap();
         let state = Data::new(State::new(engine, settings));

@@ -2,24 +2,34 @@
 //! Called by the HTTP server through the table.
 //! Invariant: no decision about text is made here; both forms of the answer are fed by the same deltas.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 
 use crate::error::Result;
 use crate::routes::body::Body;
+use crate::routes::signature::Signature;
 use crate::routes::sse;
+use crate::services::models::Lease;
 use crate::services::prompts::Rendering;
 use crate::services::turn::{Delta, Reply, Turn};
-use crate::state::State;
+use crate::state::{Permit, State};
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
-    let permit = state.admit()?;
-    let Asked { conversation, template_variables, continue_final_message, options } =
-        Request::read(&body, state.limits())?;
+    let permit = Arc::new(state.admit()?);
+    let asked = Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
-    let model = state.model(options.model.as_deref())?;
+    let name = asked.options.model.clone();
+    let attempt = async |asked, lease| answer(&state, asked, lease, Arc::clone(&permit)).await;
+    state.models.answered(name.as_deref(), asked, attempt).await
+}
+
+async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>) -> Result<HttpResponse> {
+    let Asked { conversation, template_variables, continue_final_message, options } = asked;
+    let (model, signature) = (lease.model().clone(), Signature::of(&lease));
     let header = Header::new(&model.name);
     let wants_logprobs = options.request.logprobs.is_some();
     let turn = Turn {
@@ -31,9 +41,12 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     };
     let mut reply = turn.begin(&state.engine, &state.prompts).await?;
     if options.stream {
+        if lease.has_backup() {
+            reply.begun().await?;
+        }
         let chunks = Chunks::new(header, options.include_usage);
-        let stream = Stream { reply, chunks, choices: options.choices };
-        return Ok(sse::respond(stream, state.keep_alive(), permit));
+        let stream = Stream { reply, chunks, choices: options.choices, _lease: lease };
+        return Ok(signature.on(sse::respond(stream, state.keep_alive(), permit)));
     }
     let mut answer = Collector::new(header, options.choices, wants_logprobs);
     while let Some(delta) = reply.next().await {
@@ -43,7 +56,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Delta::Done(reason, usage)) => answer.done(index, reason, usage),
         }
     }
-    Ok(HttpResponse::Ok().json(answer.into_completion()))
+    Ok(signature.on(HttpResponse::Ok().json(answer.into_completion())))
 }
 
 /// The events of one streamed answer.
@@ -51,6 +64,7 @@ struct Stream {
     reply: Reply,
     chunks: Chunks,
     choices: u32,
+    _lease: Lease,
 }
 
 impl sse::Source for Stream {

@@ -3,6 +3,7 @@
 //! Invariant: both forms of the answer are fed by the same pieces; an echoed prompt is the first of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -10,17 +11,26 @@ use engine::{Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage}
 
 use crate::error::Result;
 use crate::routes::body::Body;
+use crate::routes::signature::Signature;
 use crate::routes::sse;
 use crate::services::generation::{Events, draws};
+use crate::services::models::Lease;
 use crate::services::turn::blocking;
-use crate::state::State;
+use crate::state::{Permit, State};
 use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
-    let permit = state.admit()?;
-    let Asked { prompts, echo, options } = Request::read(&body, state.limits())?;
+    let permit = Arc::new(state.admit()?);
+    let asked = Request::read(&body, state.limits())?;
     drop(body);
-    let model = state.model(options.model.as_deref())?;
+    let name = asked.options.model.clone();
+    let attempt = async |asked, lease| answer(&state, asked, lease, Arc::clone(&permit)).await;
+    state.models.answered(name.as_deref(), asked, attempt).await
+}
+
+async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>) -> Result<HttpResponse> {
+    let Asked { prompts, echo, options } = asked;
+    let (model, signature) = (lease.model().clone(), Signature::of(&lease));
     let wants_logprobs = options.request.logprobs.is_some();
     let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
     let echoes = echo.then(|| Echo::new(&prompts, options.choices, wants_logprobs));
@@ -33,8 +43,12 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     });
     let mut pieces = Pieces { events: events.await?, echoes };
     if options.stream {
+        if lease.has_backup() {
+            pieces.events.begun().await?;
+        }
         let chunks = Chunks::new(header, options.include_usage);
-        return Ok(sse::respond(Stream { pieces, chunks }, state.keep_alive(), permit));
+        let stream = Stream { pieces, chunks, _lease: lease };
+        return Ok(signature.on(sse::respond(stream, state.keep_alive(), permit)));
     }
     let mut answer = Collector::new(header);
     while let Some(piece) = pieces.next().await {
@@ -43,7 +57,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Piece::Done(reason, usage)) => answer.done(index, reason, usage),
         }
     }
-    Ok(HttpResponse::Ok().json(answer.into_completion()))
+    Ok(signature.on(HttpResponse::Ok().json(answer.into_completion())))
 }
 
 /// A part of one choice.
@@ -125,6 +139,7 @@ impl Echo {
 struct Stream {
     pieces: Pieces,
     chunks: Chunks,
+    _lease: Lease,
 }
 
 impl sse::Source for Stream {

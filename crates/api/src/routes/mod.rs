@@ -7,6 +7,7 @@ mod chat;
 mod completions;
 mod health;
 mod models;
+mod signature;
 mod sse;
 
 use actix_web::http::header::ALLOW;

@@ -35,7 +35,7 @@ pub struct Request {
 }
 
 /// What a chat request means.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// Who said what, and the tools on offer.
     pub conversation: Conversation,
