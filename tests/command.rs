@@ -14,9 +14,18 @@ use crate::client::Request;
 pub(crate) fn lampstand(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lampstand"));
     command.args(arguments).current_dir(crate::root());
-    for name in
-        ["LAMPSTAND_CPU", "OPENEDAI_PORT", "OPENEDAI_DEBUG", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE"]
-    {
+    for name in [
+        "LAMPSTAND_CPU",
+        "OPENEDAI_PORT",
+        "OPENEDAI_DEBUG",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE",
+        "DEFAULT_MODEL",
+        "BACKUP_MODEL",
+        "MODEL_MAPPER",
+    ] {
         command.env_remove(name);
     }
     command
@@ -135,7 +144,8 @@ fn instructions_that_the_cpu_lacks_are_one_line() {
 fn an_answer_under_way_is_finished_when_told_to_stop() {
     let mut running = Running::start(&[]);
     let messages = json!([{"role": "user", "content": "Hello!"}]);
-    let body = json!({"model": "gpt-4o", "messages": messages, "max_tokens": 100, "ignore_eos": true, "stream": true}).to_string();
+    let body = json!({"model": "gpt-4o", "messages": messages, "max_tokens": 100, "ignore_eos": true, "stream": true})
+        .to_string();
     let mut stream =
         Request { method: "POST", path: "/v1/chat/completions", headers: &[], body: &body }.open(running.address);
     stream.wait_for("\"delta\":{\"content\":");

@@ -19,6 +19,7 @@ mod requests;
 mod sdk;
 mod seeds;
 mod service;
+mod switching;
 mod tidy;
 
 #[path = "support/random_model.rs"]

@@ -87,3 +87,40 @@ fn a_model_takes_little_more_than_its_file() {
         assert!(found.loaded > file / 2, "the accounting is off: {told}");
     }
 }
+
+#[test]
+fn switching_between_models_gives_their_memory_back() {
+    const ROUNDS: usize = 20;
+    let folder = TempFolder::new("switching");
+    let names = [(Mix::Q4KM, 512), (Mix::Bf16, 256)].map(|(mix, hidden)| {
+        let path = model(&folder, mix, hidden, 8);
+        path.file_stem().unwrap().to_str().unwrap().to_owned()
+    });
+    let (model_dir, context) = (folder.path().to_str().unwrap(), CONTEXT_TOKENS.to_string());
+    let running = Running::start(&[
+        "--model",
+        &names[0],
+        "--model-dir",
+        model_dir,
+        "--ctx-size",
+        &context,
+        "--parallel",
+        "1",
+        "--threads",
+        "2",
+    ]);
+    let ask = |name: &str| {
+        let body = json!({"model": name, "prompt": [1, 2, 3, 4], "max_tokens": 4, "temperature": 0}).to_string();
+        let answer =
+            Request { method: "POST", path: "/v1/completions", headers: &[], body: &body }.send(running.address);
+        assert_eq!((answer.status, &answer.json()["model"]), (200, &json!(name)), "{}", answer.body);
+    };
+    // Every round unloads and loads both. The first ones fill what stays: threads, the allocator's own tables.
+    let mut resident = Vec::new();
+    for _ in 0..ROUNDS {
+        names.iter().rev().for_each(|name| ask(name));
+        resident.push(kilobytes(running.child.id(), "VmRSS:"));
+    }
+    let (early, late) = (resident[2], resident[ROUNDS - 1]);
+    assert!(late * 100 <= early * 105, "resident kilobytes by round: {resident:?}");
+}

@@ -53,9 +53,10 @@ impl Service {
 
     /// A server whose model is still to come.
     pub(crate) fn start_without_model(flags: Layer) -> Self {
+        let model_dir = flags.model_dir.clone().or_else(|| Some(crate::root().join("models")));
         // Tests of OpenAI's dialect need not name a model each time; those of `auto` say so.
         let compat = flags.compat.or(Some(Compat::OpenAi));
-        let flags = Layer { model_dir: Some(crate::root().join("models")), cpu: Some(true), compat, ..flags };
+        let flags = Layer { model_dir, cpu: Some(true), compat, ..flags };
         let settings = Settings::from_layers(flags, Layer::default(), |_| None).unwrap();
         let engine = Engine::new(settings.engine_config()).unwrap();
         let state = Data::new(State::new(engine, settings));

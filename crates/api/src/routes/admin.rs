@@ -5,7 +5,6 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpRequest};
 
@@ -21,9 +20,8 @@ impl FromRequest for Admin {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
         let allowed = match request.app_data::<Data<State>>() {
-            Some(state) => key::check_admin(&state.settings, header),
+            Some(state) => key::check_admin(&state.settings, request),
             None => Ok(()),
         };
         ready(allowed.map(|()| Self))

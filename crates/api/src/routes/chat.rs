@@ -2,39 +2,48 @@
 //! Called by the HTTP server through the table.
 //! Invariant: no decision about text is made here; both forms of the answer are fed by the same deltas.
 
+use std::sync::Arc;
+
 use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::Data;
 use serde_json::json;
 
 use crate::error::Result;
 use crate::routes::body::Body;
+use crate::routes::signature::Signature;
 use crate::routes::sse;
+use crate::services::models::Lease;
 use crate::services::turn::{Delta, Reply, Turn};
-use crate::state::State;
+use crate::state::{Permit, State};
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
 use crate::wire::dialect::Dialect;
 
-/// The header that tells how many of the oldest messages were left out for lack of room.
-const DROPPED_MESSAGES: &str = "x-lampstand-dropped-messages";
-
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
-    let permit = state.admit()?;
+    let permit = Arc::new(state.admit()?);
     let asked = Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
+    let name = asked.options.model.clone();
+    let attempt = async |asked, lease| answer(&state, asked, lease, Arc::clone(&permit)).await;
+    state.models.answered(name.as_deref(), asked, attempt).await
+}
+
+async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>) -> Result<HttpResponse> {
     let dialect = Dialect::of(state.settings.compat, asked.options.model.is_some());
     let (stream, include_usage) = (asked.options.stream, asked.options.include_usage);
-    let turn = turn(&state, asked, dialect)?;
+    let signature = Signature::of(&lease);
+    let turn = turn(state, asked, &lease, dialect);
     let header = Header::new(&turn.model.name);
     let (choices, wants_logprobs) = (turn.choices, turn.request.logprobs.is_some());
     let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
-    let dropped = (DROPPED_MESSAGES, reply.dropped_messages());
+    let signature = signature.dropped(reply.dropped_messages());
     if stream {
+        if lease.has_backup() {
+            reply.begun().await?;
+        }
         let chunks = Chunks::new(header, dialect, include_usage);
-        let mut response = sse::respond(Stream { reply, chunks, dialect, choices }, state.keep_alive(), permit);
-        response.headers_mut().insert(HeaderName::from_static(dropped.0), HeaderValue::from(dropped.1));
-        return Ok(response);
+        let stream = Stream { reply, chunks, dialect, choices, _lease: lease };
+        return Ok(signature.on(sse::respond(stream, state.keep_alive(), permit)));
     }
     let mut answer = Collector::new(header, choices, wants_logprobs);
     while let Some(delta) = reply.next().await {
@@ -44,7 +53,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Delta::Done(reason, usage)) => answer.done(index, reason, usage),
         }
     }
-    Ok(HttpResponse::Ok().insert_header(dropped).json(answer.into_completion()))
+    Ok(signature.on(HttpResponse::Ok().json(answer.into_completion())))
 }
 
 /// `POST /v1/internal/chat-prompt`: the prompt that [`create`] would have made of the same body.
@@ -52,23 +61,25 @@ pub(super) async fn prompt(state: Data<State>, Body(body): Body) -> Result<HttpR
     let _permit = state.admit()?;
     let asked = Request::read(&body, state.limits())?;
     let dialect = Dialect::of(state.settings.compat, asked.options.model.is_some());
-    let prompt = turn(&state, asked, dialect)?.prompt(&state.engine, &state.prompts, &state.library).await?;
+    let lease = state.models.lease(asked.options.model.as_deref()).await?;
+    let turn = turn(&state, asked, &lease, dialect);
+    let prompt = turn.prompt(&state.engine, &state.prompts, &state.library).await?;
     Ok(HttpResponse::Ok().json(json!({"prompt": prompt})))
 }
 
-fn turn(state: &State, asked: Asked, dialect: Dialect) -> Result<Turn> {
+fn turn(state: &State, asked: Asked, lease: &Lease, dialect: Dialect) -> Turn {
     let Asked { conversation, dialogue, template_variables, options } = asked;
     let mut dialogue = dialogue.over(state.dialogue());
     // As text-generation-webui does; OpenAI's API refuses.
     dialogue.truncates.get_or_insert(dialect == Dialect::Oobabooga);
-    Ok(Turn {
-        model: state.model(options.model.as_deref())?,
+    Turn {
+        model: lease.model().clone(),
         conversation,
         dialogue,
         variables: template_variables,
         request: options.request,
         choices: options.choices,
-    })
+    }
 }
 
 /// The events of one streamed answer.
@@ -77,6 +88,7 @@ struct Stream {
     chunks: Chunks,
     dialect: Dialect,
     choices: u32,
+    _lease: Lease,
 }
 
 impl sse::Source for Stream {

@@ -3,33 +3,75 @@
 //! Invariant: both forms of the answer are fed by the same pieces; an echoed prompt is the first of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use engine::{Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage};
+use serde::Serialize;
 
 use crate::error::{ApiError, Result};
 use crate::routes::body::Body;
+use crate::routes::signature::Signature;
 use crate::routes::sse;
 use crate::services::generation::{Events, draws};
+use crate::services::models::Lease;
 use crate::services::turn::blocking;
-use crate::state::State;
+use crate::state::{Permit, State};
 use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
 use crate::wire::dialect::Dialect;
+use crate::wire::engines::generate_answer;
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
-    let permit = state.admit()?;
-    let Asked { prompts, echo, suffix, best_of, options } = Request::read(&body, state.limits())?;
-    if suffix.is_some() {
+    serve(state, &body, None, Form::Completion).await
+}
+
+/// Which keys the answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// OpenAI's.
+    Completion,
+    /// Those of `generate`, OpenAI's older endpoint.
+    Generate,
+}
+
+impl Form {
+    fn whole(self, answer: &impl Serialize) -> HttpResponse {
+        match self {
+            Self::Completion => HttpResponse::Ok().json(answer),
+            Self::Generate => HttpResponse::Ok().json(generate_answer(answer)),
+        }
+    }
+
+    fn event(self, chunk: &impl Serialize) -> String {
+        match self {
+            Self::Completion => sse::data(chunk),
+            Self::Generate => sse::data(&generate_answer(chunk)),
+        }
+    }
+}
+
+/// Answers `body`; `model` is the one that the path names, if it does.
+pub(super) async fn serve(state: Data<State>, body: &[u8], model: Option<String>, form: Form) -> Result<HttpResponse> {
+    let permit = Arc::new(state.admit()?);
+    let mut asked = Request::read(body, state.limits())?;
+    if asked.suffix.is_some() {
         let message = "`suffix` is not supported: text can be continued, not filled in";
         return Err(ApiError::unsupported("suffix", message));
     }
-    if best_of != options.choices {
+    if asked.best_of != asked.options.choices {
         return Err(ApiError::unsupported("best_of", "`best_of` must equal `n`: every draw is handed out"));
     }
-    drop(body);
+    asked.options.model = model.or(asked.options.model);
+    let name = asked.options.model.clone();
+    let attempt = async |asked, lease| answer(&state, asked, lease, Arc::clone(&permit), form).await;
+    state.models.answered(name.as_deref(), asked, attempt).await
+}
+
+async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>, form: Form) -> Result<HttpResponse> {
+    let Asked { prompts, echo, options, .. } = asked;
     let dialect = Dialect::of(state.settings.compat, options.model.is_some());
-    let model = state.model(options.model.as_deref())?;
+    let (model, signature) = (lease.model().clone(), Signature::of(&lease));
     let wants_logprobs = options.request.logprobs.is_some();
     let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
     let echoes = echo.then(|| Echo::new(&prompts, options.choices, wants_logprobs));
@@ -42,8 +84,12 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     });
     let mut pieces = Pieces { events: events.await?, echoes };
     if options.stream {
+        if lease.has_backup() {
+            pieces.events.begun().await?;
+        }
         let chunks = Chunks::new(header, dialect, options.include_usage);
-        return Ok(sse::respond(Stream { pieces, chunks, dialect }, state.keep_alive(), permit));
+        let stream = Stream { pieces, chunks, dialect, form, _lease: lease };
+        return Ok(signature.on(sse::respond(stream, state.keep_alive(), permit)));
     }
     let mut answer = Collector::new(header);
     while let Some(piece) = pieces.next().await {
@@ -52,7 +98,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Piece::Done(reason, usage)) => answer.done(index, reason, usage),
         }
     }
-    Ok(HttpResponse::Ok().json(answer.into_completion()))
+    Ok(signature.on(form.whole(&answer.into_completion())))
 }
 
 /// A part of one choice.
@@ -135,6 +181,8 @@ struct Stream {
     pieces: Pieces,
     chunks: Chunks,
     dialect: Dialect,
+    form: Form,
+    _lease: Lease,
 }
 
 impl sse::Source for Stream {
@@ -143,16 +191,16 @@ impl sse::Source for Stream {
     }
 
     async fn next(&mut self) -> Option<Result<String>> {
-        let chunks = &mut self.chunks;
+        let (chunks, form) = (&mut self.chunks, self.form);
         let event = self.pieces.next().await?.map(|(index, piece)| match piece {
-            Piece::Text(text, logprobs) => sse::data(&chunks.text(index, &text, &logprobs)),
-            Piece::Done(reason, usage) => sse::data(&chunks.done(index, reason, usage)),
+            Piece::Text(text, logprobs) => form.event(&chunks.text(index, &text, &logprobs)),
+            Piece::Done(reason, usage) => form.event(&chunks.done(index, reason, usage)),
         });
         Some(event)
     }
 
     fn closing(&mut self) -> Option<String> {
-        self.chunks.usage().map(|chunk| sse::data(&chunk))
+        self.chunks.usage().map(|chunk| self.form.event(&chunk))
     }
 
     fn dialect(&self) -> Dialect {

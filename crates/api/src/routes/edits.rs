@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::routes::body::Body;
+use crate::routes::signature::Signature;
 use crate::services::turn::{Delta, Turn};
 use crate::state::State;
 use crate::wire::edits::{Asked, Edit, read};
@@ -16,9 +17,16 @@ use crate::wire::options::Asked as Options;
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let _permit = state.admit()?;
     let Asked { conversation, options } = read(&body, state.limits())?;
-    let model = state.model(options.model.as_deref())?;
+    let lease = state.models.lease(options.model.as_deref()).await?;
     let Options { request, choices, .. } = options;
-    let turn = Turn { model, conversation, dialogue: state.dialogue(), variables: Map::new(), request, choices };
+    let turn = Turn {
+        model: lease.model().clone(),
+        conversation,
+        dialogue: state.dialogue(),
+        variables: Map::new(),
+        request,
+        choices,
+    };
     let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
     let mut edit = Edit::new(choices);
     while let Some(delta) = reply.next().await {
@@ -28,5 +36,5 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
             (index, Delta::Done(_, usage)) => edit.done(index, usage),
         }
     }
-    Ok(HttpResponse::Ok().json(edit))
+    Ok(Signature::of(&lease).on(HttpResponse::Ok().json(edit)))
 }

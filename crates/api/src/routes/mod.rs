@@ -8,10 +8,12 @@ mod chat;
 mod completions;
 mod docs;
 mod edits;
+mod engines;
 mod health;
 mod internal;
 mod logits;
 mod models;
+mod signature;
 mod sse;
 mod tokens;
 
@@ -53,6 +55,31 @@ pub const TABLE: &[Row] = &[
         summary: "Describe one model",
         handler: |route| route.to(models::retrieve),
     },
+    Row {
+        method: "POST",
+        path: "/v1/text_completion",
+        summary: "The same under an older name",
+        handler: |route| route.to(completions::create),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/engines",
+        summary: "List the models (OpenAI's first API)",
+        handler: |route| route.to(engines::list),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/completions",
+        summary: "Continue a text with this model",
+        handler: |route| route.to(engines::complete),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/generate",
+        summary: "The same; the answer has data in place of choices",
+        handler: |route| route.to(engines::generate),
+    },
+    Row { method: "GET", path: "/v1/engines/{id}", summary: "Load a model", handler: |route| route.to(engines::load) },
     Row {
         method: "POST",
         path: "/v1/edits",

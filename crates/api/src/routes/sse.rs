@@ -3,6 +3,7 @@
 //! Invariant: events are pulled by the connection, so nothing piles up here; dropping the connection drops the source.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -46,7 +47,7 @@ pub(super) fn data(value: &impl Serialize) -> String {
 }
 
 /// The response. `permit` goes back when the stream ends or the client hangs up.
-pub(super) fn respond(mut source: impl Source, keep_alive: Duration, permit: Permit) -> HttpResponse {
+pub(super) fn respond(mut source: impl Source, keep_alive: Duration, permit: Arc<Permit>) -> HttpResponse {
     let ready = VecDeque::from(source.opening());
     let lines = Lines { source, ready, ended: false, _permit: permit };
     let events = unfold(lines, move |mut lines| async move {
@@ -69,7 +70,7 @@ struct Lines<S> {
     source: S,
     ready: VecDeque<String>,
     ended: bool,
-    _permit: Permit,
+    _permit: Arc<Permit>,
 }
 
 impl<S: Source> Lines<S> {
@@ -143,7 +144,7 @@ mod tests {
     ) -> String {
         let permit = places.clone().try_acquire_owned().unwrap();
         let source = Lines(lines.into(), silent_at_the_end);
-        let mut body = respond(source, Duration::from_millis(5), permit).into_body();
+        let mut body = respond(source, Duration::from_millis(5), Arc::new(permit)).into_body();
         let mut text = String::new();
         for _ in 0..count {
             let Some(piece) = poll_fn(|context| Pin::new(&mut body).poll_next(context)).await else { break };

@@ -39,15 +39,15 @@ pub(super) async fn decode_legacy(state: Data<State>, Body(body): Body) -> Resul
 async fn ids(state: Data<State>, body: &[u8]) -> Result<Vec<u32>> {
     let _permit = state.admit()?;
     let Text { model, text } = parse(body)?;
-    let model = state.model(model.as_deref())?;
+    let lease = state.models.lease(model.as_deref()).await?;
     let engine = state.engine.clone();
-    blocking(move || Ok(engine.tokenize(&model.name, &text, true)?)).await
+    blocking(move || Ok(engine.tokenize(&lease.model().name, &text, true)?)).await
 }
 
 async fn text(state: Data<State>, body: &[u8]) -> Result<String> {
     let _permit = state.admit()?;
     let Tokens { model, tokens, skip_special_tokens } = parse(body)?;
-    let model = state.model(model.as_deref())?;
+    let lease = state.models.lease(model.as_deref()).await?;
     let engine = state.engine.clone();
-    blocking(move || Ok(engine.detokenize(&model.name, &tokens, skip_special_tokens.unwrap_or(true))?)).await
+    blocking(move || Ok(engine.detokenize(&lease.model().name, &tokens, skip_special_tokens.unwrap_or(true))?)).await
 }

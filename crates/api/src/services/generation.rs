@@ -12,7 +12,10 @@ use crate::error::Result;
 type Indexed = Pin<Box<dyn Stream<Item = (u32, Result<Event>)> + Send>>;
 
 /// The events of several generations, as they come.
-pub struct Events(SelectAll<Indexed>);
+pub struct Events {
+    streams: SelectAll<Indexed>,
+    first: Option<(u32, Result<Event>)>,
+}
 
 impl Events {
     /// Queues all `requests`, whose positions become the indices. Tokenizes, so call it where blocking is allowed.
@@ -23,12 +26,29 @@ impl Events {
             // A refusal drops those that were queued before it.
             streams.push(indexed(index as u32, engine.generate(request)?));
         }
-        Ok(Self(select_all(streams)))
+        Ok(Self { streams: select_all(streams), first: None })
     }
 
     /// The next event and the index of its generation; none when all have ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<(u32, Result<Event>)> {
-        self.0.next().await
+        match self.first.take() {
+            Some(event) => Some(event),
+            None => self.streams.next().await,
+        }
+    }
+
+    /// Waits for the first event without taking it, for whoever must know whether the answer begins at all.
+    ///
+    /// # Errors
+    /// The failure, if that comes first.
+    pub async fn begun(&mut self) -> Result<()> {
+        if self.first.is_none() {
+            self.first = self.streams.next().await;
+        }
+        match &self.first {
+            Some((_, Err(error))) => Err(error.clone()),
+            _ => Ok(()),
+        }
     }
 }
 

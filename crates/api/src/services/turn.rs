@@ -132,6 +132,14 @@ impl Reply {
         }
     }
 
+    /// Waits until the answer begins; what comes then is still to be taken with [`Reply::next`].
+    ///
+    /// # Errors
+    /// The failure, if that comes first.
+    pub async fn begun(&mut self) -> Result<()> {
+        self.events.begun().await
+    }
+
     fn take(&mut self, index: u32, event: Event) {
         let parting = &mut self.parting[index as usize];
         let ready = &mut self.ready;

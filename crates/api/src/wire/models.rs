@@ -1,21 +1,33 @@
 //! Models on the wire: OpenAI's `model` object with what else a client may want to know.
 //! `routes/models` writes it.
-//! Invariant: OpenAI's four fields first, ours after them.
+//! Invariant: OpenAI's four fields first, those of its older clients after them, then ours.
 
-use engine::ModelInfo;
 use serde::Serialize;
 
 /// One model.
 #[derive(Debug, Serialize)]
+#[allow(missing_docs, reason = "the fields are those of the documented shape")]
 pub struct Model {
-    id: String,
-    object: &'static str,
-    created: u64,
-    owned_by: &'static str,
-    context_length: u32,
-    family: String,
-    quantization: String,
-    parameters: u64,
+    pub id: String,
+    pub object: &'static str,
+    pub created: u64,
+    pub owned_by: &'static str,
+    /// Always empty; older clients look for it.
+    pub permission: [(); 0],
+    /// The model itself, or of an alias the model that answers.
+    pub root: String,
+    /// Always null; older clients look for it.
+    pub parent: Option<String>,
+    pub status: &'static str,
+    pub context_length: u32,
+    pub family: String,
+    pub quantization: String,
+    pub parameters: u64,
+    pub size_bytes: u64,
+    pub capabilities: &'static [&'static str],
+    /// Only of an alias: whether the model stands in for other weights.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub substitute: Option<bool>,
 }
 
 /// `GET /v1/models`.
@@ -25,23 +37,15 @@ pub struct List {
     data: Vec<Model>,
 }
 
-impl From<ModelInfo> for Model {
-    fn from(info: ModelInfo) -> Self {
-        Self {
-            id: info.name,
-            object: "model",
-            created: info.loaded_at_s,
-            owned_by: "lampstand",
-            context_length: info.context_tokens,
-            family: info.family,
-            quantization: info.quantization,
-            parameters: info.parameters,
-        }
-    }
+impl Model {
+    /// OpenAI's name for the kind of object.
+    pub const OBJECT: &'static str = "model";
+    /// Whose models they are.
+    pub const OWNER: &'static str = "lampstand";
 }
 
-impl From<Vec<ModelInfo>> for List {
-    fn from(models: Vec<ModelInfo>) -> Self {
-        Self { object: "list", data: models.into_iter().map(Model::from).collect() }
+impl From<Vec<Model>> for List {
+    fn from(data: Vec<Model>) -> Self {
+        Self { object: "list", data }
     }
 }

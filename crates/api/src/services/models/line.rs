@@ -262,7 +262,7 @@ mod tests {
         let switch = line.step();
         assert_eq!(switch, step(&["a"], "b", b));
         assert_eq!(line.step(), None, "one at a time");
-        assert_eq!(line.finish(&switch.unwrap(), true), Vec::<u64>::new());
+        assert!(line.finish(&switch.unwrap(), true).is_empty());
         assert_eq!(line.granted(), [b]);
     }
 

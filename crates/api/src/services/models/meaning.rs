@@ -20,26 +20,26 @@ const LISTED_MAX: usize = 20;
 const SHOWN_MAX: usize = 100;
 
 /// What there is to choose from.
-pub struct World<'a> {
+pub(super) struct World<'a> {
     /// Names of the loaded models, the default one first.
-    pub loaded: &'a [String],
+    pub(super) loaded: &'a [String],
     /// What lies in the model folder.
-    pub available: &'a [AvailableModel],
+    pub(super) available: &'a [AvailableModel],
     /// Whether the cache of downloads has a hub id's model, sound and whole.
-    pub cached: &'a dyn Fn(&str) -> bool,
+    pub(super) cached: &'a dyn Fn(&str) -> bool,
     /// Whether a request may have a model loaded.
-    pub autoload: bool,
+    pub(super) autoload: bool,
     /// Whether there is a default model, loaded or to be loaded.
-    pub has_default: bool,
+    pub(super) has_default: bool,
     /// The user's aliases.
-    pub user: &'a BTreeMap<String, String>,
+    pub(super) user: &'a BTreeMap<String, String>,
     /// The table's.
-    pub table: &'a Aliases,
+    pub(super) table: &'a Aliases,
 }
 
 /// The model that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// A loaded one, by its exact name.
     Loaded(String),
     /// One of the model folder, by its name there.
@@ -52,11 +52,11 @@ pub enum Target {
 
 /// What a name means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meaning {
+pub(super) struct Meaning {
     /// Who answers.
-    pub target: Target,
+    pub(super) target: Target,
     /// Whether it stands in for weights that are not here.
-    pub is_substitute: bool,
+    pub(super) is_substitute: bool,
 }
 
 impl From<Target> for Meaning {
@@ -70,7 +70,7 @@ impl World<'_> {
     ///
     /// # Errors
     /// 404 with `param: model` that names the nearest; the model's own problem where it lies here but cannot be used.
-    pub fn meaning(&self, asked: Option<&str>) -> Result<Meaning> {
+    pub(super) fn meaning(&self, asked: Option<&str>) -> Result<Meaning> {
         let asked = match asked.map(str::trim) {
             None | Some("") => return self.default(None),
             Some(asked) => decoded(asked),

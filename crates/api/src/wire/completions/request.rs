@@ -40,7 +40,7 @@ shaped! {
 }
 
 /// What a completions request means.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// What to continue; each one `options.choices` times.
     pub prompts: Vec<Prompt>,
