@@ -190,13 +190,8 @@ mod tests {
 
     #[test]
     fn long_runs_stay_finite() {
-        let dry = request::Dry {
-            multiplier: 1e6,
-            base: 10.0,
-            allowed_length: 1,
-            range: 0,
-            sequence_breakers: Vec::new(),
-        };
+        let dry =
+            request::Dry { multiplier: 1e6, base: 10.0, allowed_length: 1, range: 0, sequence_breakers: Vec::new() };
         let mut state = Dry::new(&dry, &Marks::default(), &[3; 2000]);
         state.accept(3);
         let mut logits = vec![1.0f32; VOCABULARY as usize];
