@@ -66,16 +66,17 @@ impl Candidates {
         weight_of(&self.list)
     }
 
-    /// ln p of a candidate's weight is `logit - log_sum()`: the logarithm of the sum of all exp(logit).
-    pub(super) fn log_sum(&mut self) -> f64 {
-        f64::from(self.max()) + self.total().ln()
+    /// The sum of the weights, and the logarithm of the sum of all exp(logit): a candidate's ln p is its logit less that.
+    pub(super) fn sums(&mut self) -> (f64, f64) {
+        let total = self.total();
+        (total, f64::from(self.max()) + total.ln())
     }
 
     /// The entropy of the distribution in nats: the sum of -p ln p.
     pub(super) fn entropy(&mut self) -> f64 {
-        let (total, log_sum) = (self.total(), self.log_sum());
+        let (total, log_sum) = self.sums();
         let surprise = |one: &Candidate| f64::from(one.weight) / total * (log_sum - f64::from(one.logit));
-        // Logits of -1e38 and a weight of 0 make 0, since both are finite.
+        // A logit of -1e38 has a weight of 0, and 0 times a finite number is 0.
         self.list.iter().map(surprise).sum::<f64>().max(0.0)
     }
 

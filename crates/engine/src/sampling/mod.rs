@@ -7,8 +7,8 @@
 //! 1. `logit_bias`. Then what must not be drawn falls to minus infinity: forbidden tokens (end tokens that come too
 //!    early), `banned_tokens`, and what `no_repeat_ngram_size` names. `priority` does not move these, or a filter might
 //!    leave nothing but tokens that are banned later.
-//! 2. The steps of [`chain`](self), in the order of `priority` and then of [`SamplerStep::USUAL_ORDER`], which is
-//!    text-generation-webui's: `repetition_penalty`, `presence_penalty`, `frequency_penalty`, `dry`, `top_n_sigma`,
+//! 2. The steps of the chain, in the order of `priority` and then of
+//!    [`USUAL_ORDER`](crate::request::SamplerStep::USUAL_ORDER), which is text-generation-webui's: `repetition_penalty`, `presence_penalty`, `frequency_penalty`, `dry`, `top_n_sigma`,
 //!    `temperature`, `dynamic_temperature`, `quadratic_sampling`, `top_k`, `top_p`, `typical_p`, `epsilon_cutoff`,
 //!    `eta_cutoff`, `tfs`, `top_a`, `min_p`, `xtc`, `encoder_repetition_penalty`. Each measures what those before it
 //!    left: the mass of `top_p` is that of the tokens which `top_k` kept. The temperature stands before the filters, as
@@ -24,6 +24,8 @@
 
 mod candidates;
 mod chain;
+#[cfg(test)]
+mod chain_tests;
 mod check;
 mod dry;
 mod exponential;
@@ -52,8 +54,6 @@ use self::exponential::Scale;
 use self::ngrams::Ngrams;
 use self::peaks::Peaks;
 use crate::error::Result;
-#[allow(unused_imports, reason = "the head names it")]
-use crate::request::SamplerStep;
 use crate::request::Sampling;
 
 /// Below this a temperature counts as 0: the quotient of two logits' difference leaves the range of `f32`.

@@ -103,3 +103,67 @@ pub(super) fn encoder_repetition(penalty: f32, prompt: &[u32], field: &mut Field
         field.edit(token, |logit| if logit > 0.0 { logit * penalty } else { logit / penalty });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Sampling;
+    use crate::sampling::Sampler;
+
+    /// The formulas of the file's head, straight over the whole history.
+    fn direct(sampling: &Sampling, prompt: &[u32], output: &[u32], logits: &mut [f32]) {
+        let all: Vec<u32> = prompt.iter().chain(output).copied().collect();
+        let range = sampling.repetition_penalty_range as usize;
+        let window = if range == 0 { &all[..] } else { &all[all.len().saturating_sub(range)..] };
+        for (id, logit) in logits.iter_mut().enumerate() {
+            let id = id as u32;
+            for (_, bias) in sampling.logit_bias.iter().filter(|(token, _)| *token == id) {
+                *logit += bias;
+            }
+            if window.contains(&id) {
+                let penalty = sampling.repetition_penalty;
+                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
+            }
+            let last = if range == 0 { output } else { &output[output.len().saturating_sub(range)..] };
+            let count = last.iter().filter(|&&token| token == id).count();
+            if count > 0 {
+                *logit -= count as f32 * sampling.frequency_penalty + sampling.presence_penalty;
+            }
+        }
+    }
+
+    #[test]
+    fn counts_give_what_the_whole_history_gives() {
+        let prompt = [3, 1, 4, 1, 5, 9, 2, 6, 999];
+        let output = [5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8];
+        let start: Vec<f32> = (0..12).map(|i| i as f32 * 0.75 - 4.0).collect();
+        for range in [0, 1, 4, 100] {
+            let sampling = Sampling {
+                repetition_penalty: 1.25,
+                repetition_penalty_range: range,
+                frequency_penalty: 0.5,
+                presence_penalty: -0.25,
+                logit_bias: vec![(4, 100.0), (4, -1.0), (7, -100.0), (4_000_000, 1.0)],
+                ..Sampling::default()
+            };
+            let mut sampler = Sampler::new(&sampling, 0, &prompt);
+            for taken in 0..=output.len() {
+                let (mut ours, mut expected) = (start.clone(), start.clone());
+                sampler.sample(&mut ours, &[]).expect("the logits are sound");
+                direct(&sampling, &prompt, &output[..taken], &mut expected);
+                assert_eq!(ours, expected, "range {range}, {taken} tokens");
+                if let Some(&token) = output.get(taken) {
+                    sampler.accept(token);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_window() {
+        let mut window = Window::new(3, &[0; 50]);
+        (0..1000).for_each(|token| window.accept(token));
+        assert_eq!(window.tokens, [997, 998, 999]);
+        assert_eq!(window.counts.len(), 3);
+    }
+}

@@ -53,7 +53,7 @@ impl Target {
             Self::Mirostat { mu, .. } => candidates.keep_likely((-*mu).exp2()),
             Self::Adaptive { target, weighted_sum, total_weight, before, .. } => {
                 let aim = (2.0 * *target - *weighted_sum / *total_weight).clamp(0.0, 1.0);
-                let (total, log_sum) = (candidates.total(), candidates.log_sum());
+                let (total, log_sum) = candidates.sums();
                 before.clear();
                 before.extend(candidates.list().iter().map(|one| (f64::from(one.weight) / total) as f32));
                 candidates.map(|logit| {

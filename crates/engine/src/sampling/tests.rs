@@ -7,9 +7,10 @@ use super::filters::Filters;
 use super::peaks::Peaks;
 use super::*;
 use crate::error::ErrorKind;
+use crate::request::{Dry, SamplerStep};
 
 /// Numbers in [0, 1) for test data (SplitMix64).
-fn uniforms(seed: u64) -> impl Iterator<Item = f32> {
+pub(super) fn uniforms(seed: u64) -> impl Iterator<Item = f32> {
     let mut state = seed;
     std::iter::repeat_with(move || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -288,6 +289,22 @@ fn draws_are_what_they_always_were() {
     ];
     let found: Vec<u64> = settings.iter().map(hash_of_draws).collect();
     assert_eq!(found, EXPECTED);
+}
+
+#[test]
+fn what_is_off_changes_no_bit() {
+    let dry = Dry { multiplier: 0.0, base: 3.0, allowed_length: 1, range: 9, sequence_breakers: vec![":".to_owned()] };
+    for plain in [Sampling::default(), Sampling { temperature: 0.8, top_k: 50, top_p: 0.95, ..Sampling::default() }] {
+        let named = Sampling {
+            smoothing_curve: 2.0,
+            xtc_threshold: 0.0,
+            dry: Some(dry.clone()),
+            repetition_penalty_range: 5,
+            priority: SamplerStep::USUAL_ORDER.to_vec(),
+            ..plain.clone()
+        };
+        assert_eq!(hash_of_draws(&plain), hash_of_draws(&named));
+    }
 }
 
 /// FNV-1a of what is drawn from a row of its own for each place.

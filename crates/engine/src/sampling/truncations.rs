@@ -14,8 +14,8 @@ use super::candidates::{Candidates, by_likelihood};
 
 /// Keeps the tokens whose surprise -ln p is nearest to the entropy, until their probabilities reach `mass`.
 pub(super) fn keep_typical(candidates: &mut Candidates, mass: f32) {
-    let (entropy, log_sum) = (candidates.entropy(), candidates.log_sum());
-    let total = candidates.total();
+    let entropy = candidates.entropy();
+    let (total, log_sum) = candidates.sums();
     candidates.keep_mass_by(total * f64::from(mass), |one| (log_sum - f64::from(one.logit) - entropy).abs() as f32);
 }
 
