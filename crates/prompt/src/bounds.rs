@@ -24,6 +24,10 @@ const FUEL_PER_PAIR: u64 = 32;
 const FUEL_MAX: u64 = 100_000_000;
 /// Time of one rendering. Usual ones take a millisecond; steps alone do not bound it, as some walk over much.
 pub(crate) const TIME_MAX: Duration = Duration::from_secs(2);
+/// Time for every turn on top, for the same reason as with steps.
+const TIME_PER_TURN: Duration = Duration::from_millis(2);
+/// Turns that add time.
+const TIMED_TURNS_MAX: u32 = 4_000;
 /// How deep macros and loops may nest.
 pub(crate) const RECURSION_MAX: usize = 96;
 /// Bytes of template source; the largest that is known has 17 thousand.
@@ -49,6 +53,12 @@ pub(crate) const INDENT_MAX: usize = 64;
 pub(crate) fn fuel(turns: usize) -> u64 {
     let turns = turns as u64;
     FUEL.saturating_add(turns.saturating_mul(turns).saturating_mul(FUEL_PER_PAIR)).min(FUEL_MAX)
+}
+
+/// Time for a conversation of so many turns, where a short one has `time_max`.
+pub(crate) fn time(turns: usize, time_max: Duration) -> Duration {
+    let turns = u32::try_from(turns).unwrap_or(u32::MAX).min(TIMED_TURNS_MAX);
+    time_max.saturating_add(TIME_PER_TURN * turns)
 }
 
 /// Why a rendering ended early on our own account; travels as the source of an engine's error.

@@ -99,27 +99,29 @@ fn check_compared(source: &str, tag: &Tag, edits: &mut Edits) {
     }
 }
 
-/// Looks at the clock where a template decides and where it loops, so that no loop goes by unseen.
+/// Looks at the clock where a template loops, and where it decides by what may take long: calls, filters and slices.
+/// Comparisons look by themselves, and what remains is as quick as a step.
 fn check_conditions(source: &str, tag: &Tag, edits: &mut Edits) {
     if !tag.is_block {
         return;
     }
-    let mut timed = |from: usize, to: usize| {
-        if from < to {
+    let mut timed = |from: usize, to: usize, always: bool| {
+        let may_take_long = (from..to).any(|index| matches!(tag.word(source, index), "(" | "|" | ":"));
+        if from < to && (always || may_take_long) {
             edits.insert(tag.tokens[from].range.start, "(");
             edits.insert(tag.tokens[to - 1].range.end, &format!(")|{TIMED}"));
         }
     };
     let length = tag.tokens.len();
     match tag.word(source, 0) {
-        "if" | "elif" => timed(1, length),
+        "if" | "elif" => timed(1, length, false),
         "for" => {
             let Some(over) = tag.at_depth_0(source, 1, "in").map(|index| index + 1) else { return };
             let end =
                 if tag.word(source, length - 1) == "recursive" && over + 1 < length { length - 1 } else { length };
             let condition = tag.at_depth_0(source, over, "if").unwrap_or(end);
-            timed(over, condition);
-            timed(condition + 1, end);
+            timed(over, condition, true);
+            timed(condition + 1, end, false);
         }
         _ => {}
     }
@@ -170,14 +172,14 @@ mod tests {
             ("{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}", "{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}"),
             ("{{ '-' * 20 }}{{ '-' * 5000 }}", "{{ '-' * 20 }}{{ '-'|__factor * 5000 }}"),
             ("a + b {# c + d #}{% raw %}e + f{% endraw %}", "a + b {# c + d #}{% raw %}e + f{% endraw %}"),
-            ("{{- a +}} {%+ if a +%}", "{{- a +}} {%+ if (a)|__timed +%}"),
+            ("{{- a +}} {%+ if a +%}", "{{- a +}} {%+ if a +%}"),
             (
                 "{{ a == b.c and d in e and f != 'x' and g == none }}",
                 "{{ a == b.c|__timed and d in e|__timed and f != 'x' and g == none }}",
             ),
             (
                 "{% for a, b in c.d() if b not in e recursive %}",
-                "{% for a, b in (c.d())|__timed if (b not in e|__timed)|__timed recursive %}",
+                "{% for a, b in (c.d())|__timed if b not in e|__timed recursive %}",
             ),
             (
                 "{% for a in recursive %}{% elif x is in(y) %}",

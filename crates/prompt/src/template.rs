@@ -62,7 +62,8 @@ pub struct RenderOptions {
     pub extra: Map<String, Json>,
     /// The time that `strftime_now` prints.
     pub now: LocalTime,
-    /// How long the rendering may take, before it ends with [`TemplateError::Limit`]; 2 s unless said otherwise.
+    /// How long the rendering may take before it ends with [`TemplateError::Limit`]: 2 s unless said otherwise, and 2 ms on
+    /// top for each turn.
     pub time_max: Duration,
 }
 
@@ -209,7 +210,9 @@ impl Template {
             environment.set_fuel(Some(bounds::fuel(messages.len())));
         }
         // A span beyond what the clock can count to is as good as none.
-        let until = Instant::now().checked_add(options.time_max).unwrap_or_else(|| Instant::now() + bounds::TIME_MAX);
+        let until = Instant::now()
+            .checked_add(bounds::time(messages.len(), options.time_max))
+            .unwrap_or_else(|| Instant::now() + bounds::TIME_MAX);
         environment::set_deadline(&mut environment, until);
         let template = environment.get_template(NAME).map_err(told)?;
         let mut out = BoundedOutput::default();
