@@ -9,12 +9,14 @@ mod command;
 mod compat;
 mod completions;
 mod contract;
+mod documents;
 mod internal;
 mod limits;
 // The kernel's accounting is Linux's.
 #[cfg(target_os = "linux")]
 mod memory;
 mod models;
+mod parameters;
 mod requests;
 mod sdk;
 mod seeds;

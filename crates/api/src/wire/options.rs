@@ -92,7 +92,7 @@ struct StreamOptions {
 
 shaped! {
     StreamOptions: "object",
-        r#"{"type": "object", "properties": {"include_usage": {"type": ["boolean", "null"], "default": false}}}"#;
+        r#"{"type": "object", "properties": {"include_usage": {"type": ["boolean", "null"]}}}"#;
 }
 
 /// What the shared fields mean.

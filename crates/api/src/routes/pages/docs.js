@@ -132,7 +132,7 @@ async function readEvents(answer, form) {
   }
 }
 
-function routeOf(spec, path, method, operation) {
+function routeOf(spec, path, method, operation, isFirst) {
   const id = operation.operationId;
   const content = operation.requestBody && operation.requestBody.content['application/json'];
   const schema = content ? follow(spec, content.schema) : null;
@@ -141,7 +141,11 @@ function routeOf(spec, path, method, operation) {
   const inputs = (operation.parameters || []).map((parameter) =>
     element('input', { class: 'mono', placeholder: parameter.name, 'aria-label': parameter.name, 'data-name': parameter.name }));
   const area = schema ? element('textarea', { spellcheck: 'false', 'aria-label': 'Body of the request' }) : null;
-  if (area) area.value = JSON.stringify(example, null, 2);
+  const show = (body) => {
+    area.value = JSON.stringify(body, null, 2);
+    area.rows = Math.min(area.value.split('\n').length, 24);
+  };
+  if (area) show(example);
 
   const form = {
     send: element('button', { class: 'main', type: 'button' }, 'Send'),
@@ -154,7 +158,7 @@ function routeOf(spec, path, method, operation) {
     try {
       const body = JSON.parse(area.value || '{}');
       change(body);
-      area.value = JSON.stringify(body, null, 2);
+      show(body);
     } catch (error) {
       form.status.textContent = 'The body is no JSON: ' + error.message;
       form.status.className = 'bad';
@@ -177,7 +181,7 @@ function routeOf(spec, path, method, operation) {
   ];
   const add = (name, field) => edit((body) => { if (!(name in body)) body[name] = beginning(field); });
   const table = schema && schema.properties ? parameterRows(schema.properties, schema.required || [], add) : [];
-  return element('details', { class: 'route', id, ...(table.length ? { open: '' } : {}) },
+  return element('details', { class: 'route', id, ...(isFirst ? { open: '' } : {}) },
     element('summary', null,
       element('span', { class: 'method ' + method }, method.toUpperCase()),
       element('span', { class: 'path' }, path),
@@ -187,6 +191,7 @@ function routeOf(spec, path, method, operation) {
 
 function find(word) {
   const wanted = word.trim().toLowerCase();
+  if (wanted) for (const route of document.querySelectorAll('details.route')) route.open = Boolean(route.querySelector('tr'));
   for (const row of document.querySelectorAll('tr[data-name]')) row.hidden = !row.dataset.name.includes(wanted);
   for (const group of document.querySelectorAll('.group')) group.hidden = !group.querySelector('tr[data-name]:not([hidden])');
 }
@@ -197,13 +202,14 @@ async function draw() {
   const spec = await (await fetch('openapi.json')).json();
   for (const [path, methods] of Object.entries(spec.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
-      const route = routeOf(spec, path, method, operation);
+      const route = routeOf(spec, path, method, operation, !index.children.length);
       main.append(route);
       index.append(element('li', null, element('a', { href: '#' + route.id, onclick: () => { route.open = true; } },
         element('span', { class: 'method ' + method }, method.toUpperCase()), path)));
     }
   }
-  document.getElementById('filter').addEventListener('input', (event) => find(event.target.value));
+  const filter = document.getElementById('filter');
+  filter.addEventListener('input', () => find(filter.value));
 }
 
 draw().catch((error) => document.getElementById('routes').append(element('p', { class: 'bad' }, String(error))));

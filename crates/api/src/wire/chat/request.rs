@@ -75,7 +75,7 @@ shaped! {
         r#"{"type": "object", "properties": {"type": {"type": "string", "enum": ["text"]}}, "required": ["type"]}"#;
     Tools: "list of tools", r##"{"type": "array", "items": {"$ref": "#/components/schemas/Tool"}, "maxItems": 128}"##;
     ToolChoice: "string", r#"{"type": "string", "enum": ["none", "auto"]}"#;
-    Anything: "nothing", r#"{"type": "null"}"#;
+    Anything: "refused", r#"{"type": "null"}"#;
 }
 
 /// What a chat request means.
