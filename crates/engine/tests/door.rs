@@ -62,6 +62,8 @@ fn a_refusal_names_the_field() {
         };
         assert_eq!(refused(|r| r.sampling.temperature = f32::NAN), Some("temperature"));
         assert_eq!(refused(|r| r.sampling.top_p = 1.5), Some("top_p"));
+        assert_eq!(refused(|r| r.sampling.banned_tokens = vec![1 << 20]), Some("custom_token_bans"));
+        assert_eq!(refused(|r| r.sampling.tfs = -1.0), Some("tfs"));
         assert_eq!(refused(|r| r.sampling.logit_bias = vec![(1 << 20, 1.0)]), Some("logit_bias"));
         assert_eq!(refused(|r| r.prompt = Prompt::Tokens(vec![1 << 20])), Some("prompt"));
         assert_eq!(refused(|r| r.model = "another".to_owned()), Some("model"));

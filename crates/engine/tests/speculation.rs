@@ -7,7 +7,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use engine::progress::Silent;
-use engine::{Engine, EngineConfig, GenerateRequest, ModelSource, Prompt, Sampling, Speculation, Stats, Usage};
+use engine::{
+    Adaptive, Dry, Engine, EngineConfig, GenerateRequest, Mirostat, ModelSource, Prompt, Sampling, Speculation, Stats,
+    Usage,
+};
 
 use crate::independence::{Answer, answer};
 use crate::temp_folder::TempFolder;
@@ -50,7 +53,25 @@ fn request(index: u32) -> GenerateRequest {
         seed: Some(u64::from(index)),
         ..Sampling::default()
     };
+    remember(&mut request.sampling, index);
     request
+}
+
+/// Some of the steps that learn from what was drawn, or toss a coin for it.
+fn remember(sampling: &mut Sampling, index: u32) {
+    match index {
+        1 => sampling.mirostat = Some(Mirostat { version: 1, tau: 2.0, eta: 0.2 }),
+        2 => sampling.mirostat = Some(Mirostat { version: 2, tau: 2.0, eta: 0.2 }),
+        4 => sampling.adaptive = Some(Adaptive { target: 0.5, decay: 0.8 }),
+        5 => (sampling.xtc_probability, sampling.xtc_threshold) = (0.3, 0.05),
+        7 => sampling.no_repeat_ngram_size = 4,
+        8 => {
+            let sequence_breakers = vec!["e".to_owned()];
+            let dry = Dry { multiplier: 0.3, base: 1.1, allowed_length: 4, range: 40, sequence_breakers };
+            sampling.dry = Some(dry);
+        }
+        _ => {}
+    }
 }
 
 fn answers(engine: &Engine, together: bool) -> Vec<Answer> {

@@ -133,3 +133,90 @@ fn check_tokens(sampling: &Sampling, vocabulary: usize) -> Result<()> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::request::{Adaptive, Dry, DynamicTemperature, Mirostat};
+
+    const VOCABULARY: usize = 100;
+
+    fn dry() -> Dry {
+        Dry { multiplier: 0.8, base: 1.75, allowed_length: 2, range: 0, sequence_breakers: vec!["\n".to_owned()] }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_named() {
+        let cases: Vec<(&str, fn(&mut Sampling))> = vec![
+            ("temperature", |s| s.temperature = f32::NAN),
+            ("smoothing_factor", |s| s.smoothing_factor = -0.1),
+            ("smoothing_curve", |s| s.smoothing_curve = f32::INFINITY),
+            ("top_p", |s| s.top_p = 1.5),
+            ("min_p", |s| s.min_p = -1.0),
+            ("typical_p", |s| s.typical_p = 2.0),
+            ("epsilon_cutoff", |s| s.epsilon_cutoff = 3.0),
+            ("eta_cutoff", |s| s.eta_cutoff = f32::NAN),
+            ("tfs", |s| s.tfs = 1.01),
+            ("top_a", |s| s.top_a = -0.2),
+            ("top_n_sigma", |s| s.top_n_sigma = -1.0),
+            ("xtc_threshold", |s| s.xtc_threshold = 1.1),
+            ("xtc_probability", |s| s.xtc_probability = 1.1),
+            ("repetition_penalty", |s| s.repetition_penalty = 0.0),
+            ("encoder_repetition_penalty", |s| s.encoder_repetition_penalty = 0.0),
+            ("frequency_penalty", |s| s.frequency_penalty = f32::NEG_INFINITY),
+            ("presence_penalty", |s| s.presence_penalty = f32::NAN),
+            ("no_repeat_ngram_size", |s| s.no_repeat_ngram_size = 1000),
+            ("dynatemp_low", |s| s.dynamic_temperature = dynamic(2.0, 1.0, 1.0)),
+            ("dynatemp_low", |s| s.dynamic_temperature = dynamic(-2.0, 1.0, 1.0)),
+            ("dynatemp_high", |s| s.dynamic_temperature = dynamic(1.0, f32::INFINITY, 1.0)),
+            ("dynatemp_exponent", |s| s.dynamic_temperature = dynamic(1.0, 2.0, -1.0)),
+            ("adaptive_target", |s| s.adaptive = Some(Adaptive { target: 1.5, decay: 0.9 })),
+            ("adaptive_decay", |s| s.adaptive = Some(Adaptive { target: 0.5, decay: -0.1 })),
+            ("mirostat_mode", |s| s.mirostat = Some(Mirostat { version: 3, tau: 5.0, eta: 0.1 })),
+            ("mirostat_tau", |s| s.mirostat = Some(Mirostat { version: 2, tau: -5.0, eta: 0.1 })),
+            ("mirostat_eta", |s| s.mirostat = Some(Mirostat { version: 2, tau: 5.0, eta: f32::NAN })),
+            ("adaptive_target", |s| {
+                s.mirostat = Some(Mirostat { version: 2, tau: 5.0, eta: 0.1 });
+                s.adaptive = Some(Adaptive { target: 0.5, decay: 0.9 });
+            }),
+            ("dry_multiplier", |s| s.dry = Some(Dry { multiplier: -1.0, ..dry() })),
+            ("dry_base", |s| s.dry = Some(Dry { base: 0.5, ..dry() })),
+            ("dry_sequence_breakers", |s| {
+                s.dry = Some(Dry { sequence_breakers: vec!["x".to_owned(); BREAKERS_MAX + 1], ..dry() });
+            }),
+            ("dry_sequence_breakers", |s| {
+                s.dry = Some(Dry { sequence_breakers: vec!["x".repeat(BREAKER_BYTES_MAX + 1)], ..dry() });
+            }),
+            ("logit_bias", |s| s.logit_bias = vec![(100, 1.0)]),
+            ("logit_bias", |s| s.logit_bias = vec![(99, f32::NAN)]),
+            ("custom_token_bans", |s| s.banned_tokens = vec![5, 100]),
+            ("custom_token_bans", |s| s.banned_tokens = vec![5; TOKENS_NAMED_MAX + 1]),
+        ];
+        for (name, change) in cases {
+            let mut sampling = Sampling::default();
+            change(&mut sampling);
+            let error = check(&sampling, VOCABULARY).unwrap_err();
+            assert_eq!((error.kind, error.param), (ErrorKind::InvalidRequest, Some(name)), "{error}");
+        }
+    }
+
+    fn dynamic(low: f32, high: f32, exponent: f32) -> Option<DynamicTemperature> {
+        Some(DynamicTemperature { low, high, exponent })
+    }
+
+    #[test]
+    fn what_is_in_range_passes() {
+        assert!(check(&Sampling::default(), VOCABULARY).is_ok());
+        let all = Sampling {
+            dynamic_temperature: dynamic(1.0, 1.0, 1.0),
+            adaptive: Some(Adaptive { target: 0.5, decay: 0.9 }),
+            dry: Some(dry()),
+            no_repeat_ngram_size: 3,
+            banned_tokens: vec![0, 99],
+            ..Sampling::default()
+        };
+        assert!(check(&all, VOCABULARY).is_ok());
+    }
+}

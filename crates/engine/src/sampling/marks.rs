@@ -111,3 +111,51 @@ fn breakers(texts: &[String], tokenizer: &Tokenizer) -> Result<Breakers> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::request::Dry;
+
+    /// A vocabulary of words, where a space begins a word.
+    fn tokenizer() -> Tokenizer {
+        let pieces = ["a", "b", "ab", ":", "b:", "\n", "c", "\n\n", "</s>", "#", "bc"];
+        let vocabulary: serde_json::Map<String, serde_json::Value> =
+            pieces.iter().enumerate().map(|(id, piece)| ((*piece).to_owned(), json!(id))).collect();
+        let file = json!({
+            "version": "1.0",
+            "added_tokens": [{"id": 8, "content": "</s>", "special": true, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false}],
+            "model": {"type": "BPE", "vocab": vocabulary,
+                "merges": ["a b", "b :", "\n \n", "b c"]},
+            "decoder": {"type": "Fuse"}
+        });
+        Tokenizer::from_json(&serde_json::to_vec(&file).unwrap(), Some(&json!({"eos_token": "</s>"})), None).unwrap()
+    }
+
+    #[test]
+    fn breakers_are_the_tokens_that_hold_them_and_those_they_are_spelt_with() {
+        let texts = [":", "\n", "", "c#"].map(str::to_owned).to_vec();
+        let dry = Dry { multiplier: 1.0, base: 1.75, allowed_length: 2, range: 0, sequence_breakers: texts };
+        let sampling = Sampling { dry: Some(dry), ..Sampling::default() };
+        let marks = Marks::new(&sampling, &tokenizer()).unwrap();
+        let single: Vec<u32> = (0..11).filter(|&id| marks.is_breaker(id)).collect();
+        assert_eq!(single, [3, 4, 5, 7]);
+        assert!(marks.break_after(&[0, 6, 9]), "c#");
+        assert!(!marks.break_after(&[6, 0, 9]));
+        assert!(marks.break_after(&[0, 4]));
+        assert!(!marks.break_after(&[]));
+        assert!(marks.kept().is_empty(), "XTC is off");
+    }
+
+    #[test]
+    fn what_is_off_asks_the_tokenizer_nothing() {
+        let marks = Marks::new(&Sampling::default(), &tokenizer()).unwrap();
+        assert!((0..11).all(|id| !marks.is_breaker(id)) && marks.kept().is_empty());
+        let xtc = Sampling { xtc_probability: 0.5, ..Sampling::default() };
+        assert_eq!(Marks::new(&xtc, &tokenizer()).unwrap().kept(), [8, 5], "the end and the line break");
+    }
+}
