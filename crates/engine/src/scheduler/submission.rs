@@ -61,6 +61,12 @@ pub struct Submission {
     pub logprobs: Option<u8>,
     /// The same for the prompt.
     pub prompt_logprobs: Option<u8>,
+    /// The tokens to stay away from, and how strongly.
+    pub guidance: Option<NegativePrompt>,
+    /// New tokens per second at most.
+    pub tokens_per_second_max: Option<u32>,
+    /// Tokens guessed ahead at most.
+    pub draft_tokens_max: Option<u32>,
     /// Report the next token's distribution and end.
     pub distribution: Option<Distribution>,
     /// When it must be complete.
@@ -71,7 +77,21 @@ pub struct Submission {
     pub events: mpsc::Sender<StepEvent>,
 }
 
+/// What a request is guided away from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NegativePrompt {
+    /// How strongly.
+    pub scale: f32,
+    /// At least one token.
+    pub tokens: Vec<u32>,
+}
+
 impl Submission {
+    /// Tokens of its prompts.
+    pub fn prompt_tokens(&self) -> usize {
+        self.tokens.len() + self.guidance.as_ref().map_or(0, |guidance| guidance.tokens.len())
+    }
+
     /// Tokens that must not be drawn behind `generated` new ones.
     pub fn forbidden(&self, generated: usize) -> &[u32] {
         if generated < self.min_tokens { &self.end_tokens } else { &[] }
@@ -99,6 +119,9 @@ pub(crate) mod tests {
             end_tokens: Arc::from([]),
             logprobs: None,
             prompt_logprobs: None,
+            guidance: None,
+            tokens_per_second_max: None,
+            draft_tokens_max: None,
             distribution: None,
             deadline: None,
             satisfied: Arc::default(),
