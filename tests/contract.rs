@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use api::cli::Flags;
 use api::routes::TABLE;
 use api::settings::{EXAMPLE, Layer, NAMES, Settings};
+use api::wire::reference;
 use engine::EngineConfig;
 
 fn readme() -> String {
@@ -54,6 +55,29 @@ fn flag_problems(readme: &str) -> Vec<String> {
     missing.chain(stray).collect()
 }
 
+const PARAMETERS: (&str, &str) = ("<!-- parameters -->\n", "<!-- /parameters -->");
+
+/// A README whose table of parameters is the one that they declare.
+fn with_parameters(readme: &str) -> Result<String, String> {
+    let missing = || format!("README.md has no table between {}and {}", PARAMETERS.0, PARAMETERS.1);
+    let (before, rest) = readme.split_once(PARAMETERS.0).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(PARAMETERS.1).ok_or_else(missing)?;
+    Ok([before, PARAMETERS.0, &reference::markdown(), PARAMETERS.1, after].concat())
+}
+
+/// What is wrong between a README and the parameters.
+fn parameter_problems(readme: &str) -> Vec<String> {
+    match with_parameters(readme) {
+        Ok(wanted) if wanted == readme => vec![],
+        Ok(_) => vec![
+            "README.md's parameters are not those of the code; write them anew with \
+            `cargo test -p api --test http write_the_parameters -- --ignored`"
+                .to_owned(),
+        ],
+        Err(problem) => vec![problem],
+    }
+}
+
 /// What is wrong with an example of the settings: each setting stands there once, with a comment above it.
 fn example_problems(example: &str) -> Vec<String> {
     let lines: Vec<&str> = example.lines().collect();
@@ -88,6 +112,18 @@ fn readme_tells_every_route() {
 #[test]
 fn readme_tells_every_flag() {
     assert_none(&flag_problems(&readme()));
+}
+
+#[test]
+fn readme_tells_every_parameter() {
+    assert_none(&parameter_problems(&readme()));
+}
+
+/// No test, but the way to bring README's table up to date.
+#[test]
+#[ignore = "writes README.md"]
+fn write_the_parameters() {
+    std::fs::write(crate::root().join("README.md"), with_parameters(&readme()).unwrap()).unwrap();
 }
 
 #[test]
@@ -128,6 +164,8 @@ fn every_check_can_fail() {
     assert!(!route_problems(&readme.replace("/v1/models", "/v1/model")).is_empty());
     assert!(!route_problems(&readme.replacen("| GET |", "| PUT |", 1)).is_empty());
     assert!(!flag_problems(&readme.replace("--kv-cache", "--kv-cash")).is_empty());
+    assert!(!parameter_problems("no table at all").is_empty());
+    assert!(!parameter_problems(&readme.replace("`top_n_sigma`", "`top_m_sigma`")).is_empty());
     assert!(!example_problems(&EXAMPLE.replace("\nparallel: 32", "\n")).is_empty());
     assert!(!example_problems(&EXAMPLE.replace("\nparallel: 32", "\n\nparallel: 32")).is_empty());
     assert!(Layer::from_yaml(&EXAMPLE.replace("\nparallel:", "\nparalel:"), "example").is_err());

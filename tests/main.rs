@@ -8,11 +8,13 @@ mod client;
 mod command;
 mod completions;
 mod contract;
+mod documents;
 mod limits;
 // The kernel's accounting is Linux's.
 #[cfg(target_os = "linux")]
 mod memory;
 mod models;
+mod parameters;
 mod requests;
 mod sdk;
 mod service;

@@ -77,6 +77,10 @@ pub struct Flags {
     #[arg(long, value_name = "FOLDER", help_heading = "Which model")]
     pub model_dir: Option<PathBuf>,
 
+    /// The folder of your own presets, characters and instruction templates [default: templates]
+    #[arg(long, value_name = "FOLDER", help_heading = "Which model")]
+    pub template_dir: Option<PathBuf>,
+
     /// Tokens of context per conversation [default: the model's own]
     #[arg(long, value_name = "TOKENS", help_heading = "Which model")]
     pub ctx_size: Option<u32>,
@@ -173,6 +177,7 @@ impl Flags {
             admin_key: self.admin_key,
             model: self.model,
             model_dir: self.model_dir,
+            template_dir: self.template_dir,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
             offline: said(self.offline),
@@ -231,7 +236,7 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
-            --model-dir d --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
+            --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
@@ -242,6 +247,7 @@ mod tests {
             admin_key: Some(Secret("a".into())),
             model: Some("m".into()),
             model_dir: Some("d".into()),
+            template_dir: Some("t".into()),
             ctx_size: Some(2),
             quantize: Some(Quantize(engine::Quantization::Q4K)),
             parallel: Some(3),

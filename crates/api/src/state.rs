@@ -9,10 +9,12 @@ use engine::{Engine, ErrorKind, ModelInfo, ModelSource, Progress};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{ApiError, Kind, Result};
+use crate::services::library::{self, Library};
 use crate::services::models;
 use crate::services::prompts::Prompts;
 use crate::settings::Settings;
-use crate::wire::options::Limits;
+use crate::wire::chat::Dialogue;
+use crate::wire::options::{Limits, Presets, is_some_name};
 
 /// Seconds after which a client may look again while a model loads.
 const LOADING_RETRY_S: u32 = 2;
@@ -25,6 +27,8 @@ pub struct State {
     pub settings: Settings,
     /// Compiled chat templates.
     pub prompts: Prompts,
+    /// Presets, characters and instruction templates by name.
+    pub library: Library,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
 }
@@ -36,7 +40,9 @@ impl State {
     /// A server that is still loading.
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
-        Self { engine, settings, prompts: Prompts::default(), loading: RwLock::new(Some("starting".into())), places }
+        let library = Library::new(&settings.template_dir);
+        let loading = RwLock::new(Some("starting".into()));
+        Self { engine, settings, prompts: Prompts::default(), library, loading, places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
@@ -75,13 +81,38 @@ impl State {
     }
 
     /// What the settings bound in a request.
-    pub fn limits(&self) -> Limits {
-        Limits { choices_max: self.settings.choices_max, prompts_max: self.settings.prompts_max }
+    pub fn limits(&self) -> Limits<'_> {
+        Limits {
+            choices_max: self.settings.choices_max,
+            prompts_max: self.settings.prompts_max,
+            presets: &self.library,
+            preset: self.settings.preset.as_deref().filter(|name| is_some_name(name)),
+        }
+    }
+
+    /// What the settings say about a chat's prompt where the request says nothing.
+    pub fn dialogue(&self) -> Dialogue {
+        let settings = &self.settings;
+        Dialogue {
+            instruction_template_str: settings.instruction_template_str.clone(),
+            character: settings.character.clone(),
+            bot_name: settings.name2.clone(),
+            user_name: settings.name1.clone(),
+            user_bio: settings.user_bio.clone(),
+            chat_template_str: settings.chat_template_str.clone(),
+            ..Dialogue::default()
+        }
     }
 
     /// Silence after which a stream sends a comment.
     pub fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.settings.keep_alive_s)
+    }
+}
+
+impl Presets for Library {
+    fn preset(&self, name: &str) -> Result<String> {
+        Ok(self.require(library::Kind::Preset, name)?.text)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Asks for the key, where one is set.
 //! Stands between the log and the routes.
-//! Invariant: keys are compared in a time that does not tell how much of them was right; `/health` stays open.
+//! Invariant: keys are compared in a time that does not tell how much of them was right; `/health` and the documents stay open.
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
@@ -14,13 +14,13 @@ use crate::middleware::refuse;
 use crate::settings::{Secret, Settings};
 use crate::state::State;
 
-/// The path that a supervisor asks without a key.
-const OPEN_PATH: &str = "/health";
+/// What needs no key: the question of a supervisor, and the pages that tell how to ask.
+const OPEN_PATHS: [&str; 4] = ["/health", "/", "/docs", "/openapi.json"];
 
 /// Lets a request pass if no key is set, or if it brings the right one as `Authorization: Bearer KEY`.
 pub async fn require_key(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let refusal = match request.app_data::<Data<State>>() {
-        Some(state) if request.path() != OPEN_PATH => {
+        Some(state) if !OPEN_PATHS.contains(&request.path()) => {
             let header = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
             check(&state.settings, header).err()
         }

@@ -15,8 +15,7 @@ use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
-    let Asked { conversation, template_variables, continue_final_message, options } =
-        Request::read(&body, state.limits())?;
+    let Asked { conversation, dialogue, template_variables, options } = Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
     let model = state.model(options.model.as_deref())?;
@@ -25,7 +24,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let turn = Turn {
         model,
         conversation,
-        rendering: Rendering { variables: template_variables, continue_final_message },
+        rendering: Rendering { variables: template_variables, continue_final_message: dialogue.continue_final_message },
         request: options.request,
         choices: options.choices,
     };

@@ -8,7 +8,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use engine::{Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage};
 
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::routes::body::Body;
 use crate::routes::sse;
 use crate::services::generation::{Events, draws};
@@ -18,7 +18,14 @@ use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
-    let Asked { prompts, echo, options } = Request::read(&body, state.limits())?;
+    let Asked { prompts, echo, suffix, best_of, options } = Request::read(&body, state.limits())?;
+    if suffix.is_some() {
+        let message = "`suffix` is not supported: text can be continued, not filled in";
+        return Err(ApiError::unsupported("suffix", message));
+    }
+    if best_of != options.choices {
+        return Err(ApiError::unsupported("best_of", "`best_of` must equal `n`: every draw is handed out"));
+    }
     drop(body);
     let model = state.model(options.model.as_deref())?;
     let wants_logprobs = options.request.logprobs.is_some();

@@ -5,6 +5,7 @@
 mod body;
 mod chat;
 mod completions;
+mod docs;
 mod health;
 mod models;
 mod sse;
@@ -52,6 +53,24 @@ pub const TABLE: &[Row] = &[
         path: "/health",
         summary: "Tell whether the server is ready, and its counters; needs no key",
         handler: |route| route.to(health::show),
+    },
+    Row {
+        method: "GET",
+        path: "/",
+        summary: "A page that says how to begin; needs no key",
+        handler: |route| route.to(docs::landing),
+    },
+    Row {
+        method: "GET",
+        path: "/docs",
+        summary: "A page with every route and parameter, and a form to try each; needs no key",
+        handler: |route| route.to(docs::page),
+    },
+    Row {
+        method: "GET",
+        path: "/openapi.json",
+        summary: "The same for programs, as OpenAPI 3.1; needs no key",
+        handler: |route| route.to(docs::openapi),
     },
 ];
 

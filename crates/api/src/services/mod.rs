@@ -1,8 +1,9 @@
-//! What several routes share, free of any dialect: which model is meant, prompt text, generations, the turn of a chat.
+//! What several routes share, free of any dialect: which model is meant, prompt text, files by name, generations, the turn of a chat.
 //! Routes call it between reading a request and writing the answer.
 //! Invariant: nothing here knows a shape of the wire or of the HTTP library.
 
 pub mod generation;
+pub mod library;
 pub mod models;
 pub mod prompts;
 pub mod turn;

@@ -21,7 +21,7 @@ pub struct Turn {
     pub conversation: Conversation,
     /// How to write it down for the model.
     pub rendering: Rendering,
-    /// Sampling and limits; model and prompt are filled in here.
+    /// Sampling and limits; model and prompt are filled in here. An empty text that wants no begin token says so for the prompt.
     pub request: GenerateRequest,
     /// How many answers.
     pub choices: u32,
@@ -61,7 +61,8 @@ impl Turn {
             let Self { model, conversation, rendering, mut request, choices } = self;
             let rendered = prompts.render(&model, &conversation, rendering)?;
             request.model = model.name;
-            request.prompt = Prompt::Text { text: rendered.text, add_special: true };
+            let add_special = !matches!(request.prompt, Prompt::Text { add_special: false, .. });
+            request.prompt = Prompt::Text { text: rendered.text, add_special };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
             let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;

@@ -75,6 +75,8 @@ settings! {
         model: String,
         /// Where models lie.
         model_dir: PathBuf,
+        /// Where presets, characters and instruction templates lie.
+        template_dir: PathBuf,
         /// Sequences computed at the same time.
         parallel: usize,
         /// Reuse earlier prompts' work.
@@ -137,6 +139,20 @@ settings! {
         hf_home: PathBuf,
         /// Time until an answer must be complete, in seconds.
         timeout_s: u64,
+        /// Sampler values for requests that say nothing else.
+        preset: String,
+        /// Who answers in the chat modes.
+        character: String,
+        /// What the user is called there.
+        name1: String,
+        /// What the character is called there.
+        name2: String,
+        /// Who the user is.
+        user_bio: String,
+        /// The prompt format that is used in place of the model's own, as Jinja text.
+        instruction_template_str: String,
+        /// The prompt format of the chat modes, as Jinja text.
+        chat_template_str: String,
     }
 }
 

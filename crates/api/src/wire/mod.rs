@@ -9,7 +9,11 @@ pub mod health;
 pub mod identifier;
 pub mod logprobs;
 pub mod models;
+pub mod openapi;
 pub mod options;
+pub mod parameters;
+pub mod reference;
+pub mod sampler;
 pub mod usage;
 
 use serde::de::DeserializeOwned;
@@ -38,6 +42,11 @@ fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let text = inner.to_string();
     let text = in_plain_words(text.split(" at line ").next().unwrap_or(&text));
     let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    if let Some(field) = text.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()) {
+        let param = if path == "." { field.to_owned() } else { format!("{path}.{field}") };
+        let message = format!("`{param}` is given more than once, perhaps under its other name");
+        return ApiError::invalid(param, message);
+    }
     let param = match (path.as_str(), missing) {
         (".", None) => return ApiError::new(Kind::Malformed, format!("the body has the wrong shape: {text}")),
         (".", Some(field)) => field.to_owned(),

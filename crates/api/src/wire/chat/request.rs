@@ -2,36 +2,79 @@
 //! Called by `routes/chat`; hands on a conversation and the engine's sampling.
 //! Invariant: whatever cannot be kept is refused by name; unknown fields are ignored; null counts as absent.
 
-use std::fmt;
-
-use prompt::{Content, Conversation, Message, Part, Role, ToolCall};
+use prompt::Conversation;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::dialogue::Dialogue;
+use super::message::Messages;
 use crate::error::{ApiError, Result};
-use crate::wire::options::{self, Limits, Options};
+use crate::wire::options::{self, LOGPROBS_MAX, Limits};
+use crate::wire::parameters::{parameters, shaped};
 use crate::wire::parse;
 
 /// Tool declarations per request, as OpenAI has it.
 const TOOLS_MAX: usize = 128;
 
-/// The fields that only chat has; the others are [`Options`].
-#[derive(Debug, Deserialize)]
-pub struct Request {
-    messages: Option<Vec<WireMessage>>,
-    max_completion_tokens: Option<u32>,
-    logprobs: Option<bool>,
-    top_logprobs: Option<u8>,
-    response_format: Option<ResponseFormat>,
-    tools: Option<Vec<Value>>,
-    tool_choice: Option<Value>,
-    functions: Option<Value>,
-    chat_template_kwargs: Option<Map<String, Value>>,
-    reasoning_effort: Option<String>,
-    enable_thinking: Option<bool>,
-    #[serde(alias = "continue_")]
-    continue_final_message: Option<bool>,
+parameters! {
+    /// The fields that only chat has, beside those of [`Dialogue`].
+    pub struct Request {
+        /// Who said what, in order. At least one.
+        messages: Messages;
+        /// At most so many new tokens, thoughts included; goes before `max_tokens`.
+        max_completion_tokens: u32, within 1..=u32::MAX;
+        /// Report the log-probability of each token of the answer.
+        logprobs: bool = false;
+        /// So many alternatives for each token; needs `logprobs`.
+        top_logprobs: u32, within 0..=LOGPROBS_MAX;
+        /// The form of the answer: `text`. Others are refused, since they cannot be guaranteed yet.
+        response_format: ResponseFormat;
+        /// Functions that the model is told of.
+        tools: Tools;
+        /// `auto` or `none`; a call cannot be forced yet.
+        tool_choice: ToolChoice;
+        /// The old form of `tools`; refused.
+        functions: Anything;
+        /// The old form of `tool_choice`; refused.
+        function_call: Anything;
+        /// More variables for the prompt format.
+        chat_template_kwargs: Map<String, Value>;
+        /// How long to think, for formats that know it.
+        reasoning_effort: String;
+        /// Whether to think, for formats that know it.
+        enable_thinking: bool;
+        /// Whether earlier thoughts stay in the prompt, for formats that know it.
+        preserve_thinking: bool;
+    }
+}
+
+/// A form of answers.
+#[derive(Debug, Clone, Deserialize)]
+struct ResponseFormat {
+    r#type: String,
+}
+
+/// Declarations of tools.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+struct Tools(Vec<Value>);
+
+/// Which tool to call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+struct ToolChoice(Value);
+
+/// A field that is refused whatever it holds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+struct Anything(#[allow(dead_code, reason = "its presence is what counts")] Value);
+
+shaped! {
+    ResponseFormat: "object",
+        r#"{"type": "object", "properties": {"type": {"type": "string", "enum": ["text"]}}, "required": ["type"]}"#;
+    Tools: "list of tools", r##"{"type": "array", "items": {"$ref": "#/components/schemas/Tool"}, "maxItems": 128}"##;
+    ToolChoice: "string", r#"{"type": "string", "enum": ["none", "auto"]}"#;
+    Anything: "refused", r#"{"type": "null"}"#;
 }
 
 /// What a chat request means.
@@ -39,52 +82,43 @@ pub struct Request {
 pub struct Asked {
     /// Who said what, and the tools on offer.
     pub conversation: Conversation,
+    /// Mode, character and prompt format.
+    pub dialogue: Dialogue,
     /// Extra variables for the model's template.
     pub template_variables: Map<String, Value>,
-    /// Go on with the last message instead of answering it.
-    pub continue_final_message: bool,
     /// Everything else.
     pub options: options::Asked,
 }
 
 impl Request {
     /// Reads and checks a body.
-    pub fn read(body: &[u8], limits: Limits) -> Result<Asked> {
-        let mut options = parse::<Options>(body)?.into_asked(limits)?;
+    pub fn read(body: &[u8], limits: Limits<'_>) -> Result<Asked> {
+        let mut options = options::Asked::read(body, limits)?;
+        let dialogue = Dialogue::read(body)?;
         let request: Self = parse(body)?;
+        request.check()?;
         request.refuse_what_cannot_be_kept()?;
         let request_options = &mut options.request;
         if let Some(max_tokens) = request.max_completion_tokens {
             request_options.max_tokens = Some(max_tokens);
         }
         if request_options.max_tokens == Some(0) {
-            let param = if request.max_completion_tokens.is_some() { "max_completion_tokens" } else { "max_tokens" };
-            return Err(ApiError::invalid(param, format!("`{param}` must be at least 1")));
+            return Err(ApiError::invalid("max_tokens", "`max_tokens` must be at least 1"));
         }
         request_options.logprobs = request.alternatives()?;
         let tools = request.offered_tools()?;
-        let mut template_variables = request.chat_template_kwargs.unwrap_or_default();
-        if let Some(effort) = request.reasoning_effort {
-            template_variables.entry("reasoning_effort").or_insert(effort.into());
-        }
-        if let Some(thinking) = request.enable_thinking {
-            template_variables.entry("enable_thinking").or_insert(thinking.into());
-        }
-        let continue_final_message = request.continue_final_message.unwrap_or(false);
-        let messages = request.messages.unwrap_or_default();
-        if messages.is_empty() {
-            return Err(ApiError::invalid("messages", "`messages` must hold at least one message"));
-        }
-        let messages = messages.into_iter().enumerate().map(|(i, message)| message.into_message(i));
-        let conversation = Conversation { messages: messages.collect::<Result<_>>()?, tools };
-        Ok(Asked { conversation, template_variables, continue_final_message, options })
+        let template_variables = request.template_variables();
+        let messages = request.messages.unwrap_or_default().into_messages()?;
+        Ok(Asked { conversation: Conversation { messages, tools }, dialogue, template_variables, options })
     }
 
     fn alternatives(&self) -> Result<Option<u8>> {
-        match (self.logprobs.unwrap_or(false), self.top_logprobs) {
-            (false, Some(_)) => Err(ApiError::invalid("top_logprobs", "`top_logprobs` needs `logprobs` to be true")),
-            (false, None) => Ok(None),
-            (true, count) => options::alternatives("top_logprobs", count.unwrap_or(0)).map(Some),
+        match (self.logprobs(), self.top_logprobs) {
+            (false, Some(count)) if count > 0 => {
+                Err(ApiError::invalid("top_logprobs", "`top_logprobs` needs `logprobs` to be true"))
+            }
+            (false, _) => Ok(None),
+            (true, count) => Ok(u8::try_from(count.unwrap_or(0)).ok()),
         }
     }
 
@@ -98,15 +132,34 @@ impl Request {
             );
             return Err(ApiError::unsupported("response_format", message));
         }
-        if self.functions.as_ref().is_some_and(|value| !value.is_null()) {
+        if self.functions.is_some() {
             return Err(ApiError::unsupported("functions", "`functions` is the old form; send `tools`"));
+        }
+        if self.function_call.is_some() {
+            return Err(ApiError::unsupported("function_call", "`function_call` is the old form; send `tool_choice`"));
         }
         Ok(())
     }
 
+    /// What the template sees beside the messages; `chat_template_kwargs` goes before the fields.
+    fn template_variables(&self) -> Map<String, Value> {
+        let mut variables = self.chat_template_kwargs.clone().unwrap_or_default();
+        let fields = [
+            ("reasoning_effort", self.reasoning_effort.clone().map(Value::from)),
+            ("enable_thinking", self.enable_thinking.map(Value::from)),
+            ("preserve_thinking", self.preserve_thinking.map(Value::from)),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                variables.entry(name).or_insert(value);
+            }
+        }
+        variables
+    }
+
     /// The tools that the template gets to see.
     fn offered_tools(&self) -> Result<Vec<Value>> {
-        let tools = self.tools.clone().unwrap_or_default();
+        let tools = self.tools.clone().unwrap_or_default().0;
         if tools.len() > TOOLS_MAX {
             return Err(ApiError::invalid("tools", format!("`tools` takes at most {TOOLS_MAX} declarations")));
         }
@@ -120,7 +173,7 @@ impl Request {
                 return Err(ApiError::invalid(param, "a tool needs a `function` with a `name`"));
             }
         }
-        match &self.tool_choice {
+        match self.tool_choice.as_ref().map(|choice| &choice.0) {
             None | Some(Value::Null) => Ok(tools),
             Some(Value::String(choice)) if choice == "auto" => Ok(tools),
             Some(Value::String(choice)) if choice == "none" => Ok(Vec::new()),
@@ -136,145 +189,11 @@ impl Request {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct ResponseFormat {
-    r#type: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireMessage {
-    role: String,
-    content: Option<WireContent>,
-    name: Option<String>,
-    tool_calls: Option<Vec<WireToolCall>>,
-    tool_call_id: Option<String>,
-    reasoning_content: Option<String>,
-    reasoning: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireToolCall {
-    id: Option<String>,
-    function: WireFunction,
-}
-
-#[derive(Debug, Deserialize)]
-struct WireFunction {
-    name: String,
-    arguments: Option<Value>,
-}
-
-#[derive(Debug)]
-enum WireContent {
-    Text(String),
-    Parts(Vec<WirePart>),
-}
-
-#[derive(Debug, Deserialize)]
-struct WirePart {
-    r#type: String,
-    text: Option<String>,
-    refusal: Option<String>,
-}
-
-impl WireMessage {
-    fn into_message(self, index: usize) -> Result<Message> {
-        let role = match self.role.as_str() {
-            // What `tool` was called before there were tools.
-            "function" => Role::Tool,
-            name => Role::from(name),
-        };
-        if let Role::Other(name) = &role {
-            let message = format!(
-                "`{name}` is no role; there are `system`, `developer`, `user`, `assistant`, `tool` and `function`"
-            );
-            return Err(ApiError::invalid(format!("messages[{index}].role"), message));
-        }
-        let content = match self.content {
-            None if role == Role::Assistant => Content::Empty,
-            None => {
-                let param = format!("messages[{index}].content");
-                return Err(ApiError::invalid(param, "a message needs a `content`: a string or a list of parts"));
-            }
-            Some(WireContent::Text(text)) => Content::Text(text),
-            Some(WireContent::Parts(parts)) => {
-                let parts = parts.into_iter().enumerate().map(|(part_index, part)| part.into_part(index, part_index));
-                Content::Parts(parts.collect::<Result<_>>()?)
-            }
-        };
-        let tool_calls = self.tool_calls.unwrap_or_default().into_iter().map(WireToolCall::into_call).collect();
-        Ok(Message {
-            name: self.name,
-            tool_calls,
-            tool_call_id: self.tool_call_id,
-            reasoning: self.reasoning_content.or(self.reasoning),
-            ..Message::new(role, content)
-        })
-    }
-}
-
-impl WireToolCall {
-    fn into_call(self) -> ToolCall {
-        let arguments = match self.function.arguments {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(text)) => text,
-            // Some clients send the object itself instead of its text.
-            Some(value) => value.to_string(),
-        };
-        ToolCall { id: self.id.unwrap_or_default(), name: self.function.name, arguments }
-    }
-}
-
-impl WirePart {
-    fn into_part(self, message: usize, part: usize) -> Result<Part> {
-        let at = format!("messages[{message}].content[{part}]");
-        match (self.r#type.as_str(), self.text.or(self.refusal)) {
-            ("text" | "input_text" | "output_text" | "refusal", Some(text)) => Ok(Part::Text(text)),
-            ("text" | "input_text" | "output_text" | "refusal", None) => {
-                Err(ApiError::invalid(format!("{at}.text"), "a text part needs a `text`"))
-            }
-            (kind, _) => Err(ApiError::unsupported(
-                format!("{at}.type"),
-                format!("this model reads only text; a part of type `{kind}` cannot be taken"),
-            )),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for WireContent {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ContentVisitor;
-
-        impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = WireContent;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a list of parts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<WireContent, E> {
-                Ok(WireContent::Text(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<WireContent, A::Error> {
-                let mut parts = Vec::new();
-                while let Some(part) = list.next_element()? {
-                    parts.push(part);
-                }
-                Ok(WireContent::Parts(parts))
-            }
-        }
-
-        deserializer.deserialize_any(ContentVisitor)
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    const LIMITS: Limits = Limits { choices_max: 4, prompts_max: 4 };
+    use crate::wire::options::tests::LIMITS;
 
     fn read(body: &str) -> Result<Asked> {
         Request::read(body.as_bytes(), LIMITS)
@@ -282,54 +201,6 @@ mod tests {
 
     fn with(fields: &str) -> Result<Asked> {
         read(&format!(r#"{{"messages": [{{"role": "user", "content": "hi"}}], {fields}}}"#))
-    }
-
-    #[test]
-    fn every_role_and_form_of_content_is_read() {
-        let asked = read(
-            r#"{"messages": [
-                {"role": "developer", "content": "be kind"},
-                {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "Ann"},
-                {"role": "assistant", "content": null, "tool_calls": [
-                    {"id": "call_1", "type": "function", "function": {"name": "clock", "arguments": "{\"zone\":1}"}},
-                    {"id": "call_2", "type": "function", "function": {"name": "clock", "arguments": {"zone": 2}}}]},
-                {"role": "tool", "tool_call_id": "call_1", "content": "noon"}]}"#,
-        )
-        .unwrap();
-        let messages = asked.conversation.messages;
-        assert_eq!(messages[0].role, Role::Developer);
-        assert_eq!(messages[1].content, Content::Parts(vec![Part::Text("a".into()), Part::Text("b".into())]));
-        assert_eq!(messages[1].name.as_deref(), Some("Ann"));
-        assert_eq!(messages[2].content, Content::Empty);
-        assert_eq!(messages[2].tool_calls[0].arguments, r#"{"zone":1}"#);
-        assert_eq!(messages[2].tool_calls[1].arguments, r#"{"zone":2}"#);
-        assert_eq!(messages[3].tool_call_id.as_deref(), Some("call_1"));
-    }
-
-    #[test]
-    fn errors_name_the_nested_field() {
-        let cases = [
-            (r#"{}"#, "messages"),
-            (r#"{"messages": []}"#, "messages"),
-            (r#"{"messages": "hi"}"#, "messages"),
-            (r#"{"messages": [{"content": "hi"}]}"#, "messages[0].role"),
-            (r#"{"messages": [{"role": "pope", "content": "hi"}]}"#, "messages[0].role"),
-            (r#"{"messages": [{"role": "user"}]}"#, "messages[0].content"),
-            (r#"{"messages": [{"role": "user", "content": 3}]}"#, "messages[0].content"),
-            (
-                r#"{"messages": [{"role": "user", "content": [{"type": "text", "text": 3}]}]}"#,
-                "messages[0].content[0].text",
-            ),
-            (r#"{"messages": [{"role": "user", "content": [{"type": "text"}]}]}"#, "messages[0].content[0].text"),
-            (
-                r#"{"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}"#,
-                "messages[0].content[0].type",
-            ),
-        ];
-        for (body, param) in cases {
-            let error = read(body).unwrap_err();
-            assert_eq!((error.status(), error.param.as_deref()), (400, Some(param)), "{body}: {error}");
-        }
     }
 
     #[test]
@@ -351,7 +222,7 @@ mod tests {
             let error = with(fields).unwrap_err();
             assert_eq!((error.status(), error.param.as_deref()), (400, Some(param)), "{fields}: {error}");
         }
-        assert!(with(r#""response_format": {"type": "text"}, "tools": null, "functions": null, "audio": {}"#).is_ok());
+        assert!(with(r#""response_format": {"type": "text"}, "tools": null, "functions": null, "audio": {}, "top_logprobs": 0"#).is_ok());
     }
 
     #[test]
