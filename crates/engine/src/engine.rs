@@ -10,17 +10,20 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use crate::catalog::{Catalog, Loaded};
-use crate::config::EngineConfig;
+use crate::config::{BLOCK_TOKENS, EngineConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::generation::Generation;
 use crate::output::{AvailableModel, ModelInfo, Stats};
 use crate::progress::Progress;
-use crate::request::{GenerateRequest, Prompt};
+use crate::request::{GenerateRequest, Guidance, Prompt};
 use crate::sampling::{self, Marks, TOP_LOGPROBS_MAX};
-use crate::scheduler::submission::{EVENTS_MAX, Submission};
+use crate::scheduler::submission::{EVENTS_MAX, NegativePrompt, Submission};
 use crate::tokens::TokenStream;
 
 pub use crate::catalog::{ModelSource, Overrides};
+
+/// Larger scales of guidance leave the range in which log-probabilities can be told apart.
+const GUIDANCE_SCALE_MAX: f32 = 1e3;
 
 /// The engine. Clones share one.
 #[derive(Clone)]
@@ -100,12 +103,19 @@ impl Engine {
         let loaded = self.catalog.get(&request.model)?;
         sampling::check(&request.sampling, loaded.tokenizer.vocabulary_len())?;
         let marks = Marks::new(&request.sampling, &loaded.tokenizer)?;
+        check_limits(&request)?;
         let tokens = prompt_tokens(&request.prompt, &loaded)?;
-        let max_tokens = if request.distribution.is_some() { Some(0) } else { request.max_tokens };
-        let max_tokens = room_for_answer(tokens.len(), max_tokens, &loaded)?;
+        let mut max_tokens = room_for_answer(tokens.len(), &request, &loaded)?;
+        let guidance = match &request.guidance {
+            Some(guidance) => negative_prompt(guidance, &tokens, &loaded)?,
+            None => None,
+        };
+        if let Some(negative) = &guidance {
+            max_tokens = room_beside(negative.tokens.len(), tokens.len(), max_tokens, &request, &loaded)?;
+        }
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let satisfied = Arc::default();
-        let stream = TokenStream::new(loaded.tokenizer.clone(), true).with_stops(&request.stop);
+        let stream = TokenStream::new(loaded.tokenizer.clone(), request.skip_special_tokens).with_stops(&request.stop);
         let stream = if request.begins_text { stream } else { stream.continuing() };
         let generation = Generation::new(receiver, loaded.tokenizer.clone(), stream, Arc::clone(&satisfied), &tokens);
         let timeout = request.timeout.or(self.catalog.config().timeout);
@@ -120,6 +130,9 @@ impl Engine {
             end_tokens: if request.ignore_eos { Arc::from([]) } else { Arc::from(loaded.tokenizer.eos_ids()) },
             logprobs: bounded(request.logprobs),
             prompt_logprobs: bounded(request.prompt_logprobs),
+            guidance,
+            tokens_per_second_max: request.tokens_per_second_max,
+            draft_tokens_max: request.draft_tokens_max,
             distribution: request.distribution,
             deadline: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
             satisfied,
@@ -164,22 +177,83 @@ fn prompt_tokens(prompt: &Prompt, loaded: &Loaded) -> Result<Vec<u32>> {
 }
 
 /// How many new tokens fit behind the prompt.
-fn room_for_answer(prompt: usize, max_tokens: Option<u32>, loaded: &Loaded) -> Result<usize> {
+fn room_for_answer(prompt: usize, request: &GenerateRequest, loaded: &Loaded) -> Result<usize> {
+    let max_tokens = if request.distribution.is_some() { Some(0) } else { request.max_tokens };
     let context = loaded.info.context_tokens as usize;
+    let own = request.context_tokens_max.map_or(context, |max| context.min(max as usize));
+    let too_long =
+        |param, message| Error { param: Some(param), ..Error::new(ErrorKind::ContextLengthExceeded, message) };
+    let least = usize::from(max_tokens != Some(0));
+    if prompt + least > own && own < context {
+        let message = format!("the request bounds its context to {own} tokens, but the prompt has {prompt}");
+        return Err(too_long("truncation_length", message));
+    }
     let room = context.saturating_sub(prompt);
     let wanted = max_tokens.map_or(room.max(1), |max| max as usize);
-    if wanted <= room {
-        return Ok(wanted);
+    if wanted <= room && prompt <= context {
+        return Ok(wanted.min(own - prompt));
     }
     let asked = match max_tokens {
         Some(max) => format!(" and up to {max} tokens were asked for, {} together", prompt + max as usize),
         None => String::new(),
     };
-    Err(Error {
-        param: Some("prompt"),
-        ..Error::new(
-            ErrorKind::ContextLengthExceeded,
-            format!("the model's context is {context} tokens; the prompt has {prompt}{asked}"),
-        )
-    })
+    Err(too_long("prompt", format!("the model's context is {context} tokens; the prompt has {prompt}{asked}")))
+}
+
+/// The negative prompt's ids. Without a text it is the prompt's last token, as transformers has it; a scale of 1 needs none.
+fn negative_prompt(guidance: &Guidance, tokens: &[u32], loaded: &Loaded) -> Result<Option<NegativePrompt>> {
+    let scale = guidance.scale;
+    if !(scale.abs() <= GUIDANCE_SCALE_MAX) {
+        let message = format!("guidance_scale is {scale}, not between -{GUIDANCE_SCALE_MAX} and {GUIDANCE_SCALE_MAX}");
+        return Err(Error::invalid("guidance_scale", message));
+    }
+    if scale == 1.0 {
+        return Ok(None);
+    }
+    let empty = match &guidance.negative {
+        Prompt::Text { text, .. } => text.is_empty(),
+        Prompt::Tokens(tokens) => tokens.is_empty(),
+    };
+    let tokens = if empty {
+        tokens.last().copied().into_iter().collect()
+    } else {
+        prompt_tokens(&guidance.negative, loaded)
+            .map_err(|error| Error { param: error.param.map(|_| "negative_prompt"), ..error })?
+    };
+    Ok(Some(NegativePrompt { scale, tokens }))
+}
+
+/// How many new tokens fit behind a negative prompt too, and both texts together into the cache.
+fn room_beside(
+    negative: usize,
+    prompt: usize,
+    max_tokens: usize,
+    request: &GenerateRequest,
+    loaded: &Loaded,
+) -> Result<usize> {
+    let in_context = (loaded.info.context_tokens as usize).saturating_sub(negative);
+    // Each text may leave a block partly empty.
+    let in_cache = loaded.cache_tokens().saturating_sub(2 * BLOCK_TOKENS + prompt + negative) / 2;
+    let room = in_context.min(in_cache);
+    if max_tokens <= room {
+        return Ok(max_tokens);
+    }
+    if request.max_tokens.is_none() && room > 0 {
+        return Ok(room);
+    }
+    let message = format!(
+        "the prompt has {prompt} tokens and the negative prompt {negative}; behind both of them there is room for {room} \
+         tokens, not for {max_tokens}"
+    );
+    Err(Error { param: Some("negative_prompt"), ..Error::new(ErrorKind::ContextLengthExceeded, message) })
+}
+
+fn check_limits(request: &GenerateRequest) -> Result<()> {
+    if request.tokens_per_second_max == Some(0) {
+        return Err(Error::invalid("max_tokens_second", "a bound of 0 tokens per second lets no answer come"));
+    }
+    if request.penalty_alpha != 0.0 {
+        return Err(Error::invalid("penalty_alpha", "penalty_alpha (contrastive search) is not supported"));
+    }
+    Ok(())
 }

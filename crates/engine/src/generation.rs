@@ -115,7 +115,7 @@ impl Generation {
     fn token(&mut self, id: u32, logprobs: Option<Logprobs>) -> Result<Option<Event>> {
         self.usage.completion_tokens += 1;
         let begins_at = self.bytes_in;
-        if !self.tokenizer.is_special(id)? {
+        if !(self.stream.skips_special() && self.tokenizer.is_special(id)?) {
             self.bytes_in += self.tokenizer.token_bytes(id)?.len();
         }
         if let Some(logprobs) = logprobs {

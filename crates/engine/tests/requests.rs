@@ -5,8 +5,8 @@
 
 use engine::progress::Silent;
 use engine::{
-    Distribution, Engine, EngineConfig, Error, Event, FinishReason, GenerateRequest, Generation, ModelSource, Prompt,
-    TokenLogprob,
+    Distribution, Engine, EngineConfig, Error, ErrorKind, Event, FinishReason, GenerateRequest, Generation, Guidance,
+    ModelSource, Prompt, TokenLogprob, Usage,
 };
 
 use crate::temp_folder::TempFolder;
@@ -32,8 +32,15 @@ fn with_toy(name: &str, work: impl FnOnce(&Engine)) {
         )
         .unwrap();
     work(&engine);
-    let stats = engine.stats();
-    assert_eq!((stats.blocks_free, stats.running), (stats.blocks_total, 0), "blocks leaked");
+    // The loop tells its gauges at its next turn.
+    let free = || Some(engine.stats()).filter(|stats| stats.blocks_free == stats.blocks_total && stats.running == 0);
+    let settled = (0..2000).any(|_| {
+        free().is_some() || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            false
+        }
+    });
+    assert!(settled, "blocks leaked: {:?}", engine.stats());
 }
 
 fn request(tokens: u32) -> GenerateRequest {
@@ -107,5 +114,126 @@ fn a_distribution_needs_no_room_for_an_answer() {
         let mut full = request(256);
         full.distribution = Some(Distribution { top: 1, sampled: false });
         assert_eq!(distribution(engine.generate(full).unwrap()).len(), 1);
+    });
+}
+
+/// Text, ids and counts.
+fn answer(generation: Generation) -> (String, Vec<u32>, Usage) {
+    let (mut text, mut ids) = (String::new(), Vec::new());
+    for event in events(generation).unwrap() {
+        match event {
+            Event::Piece { text: piece, logprobs } => {
+                text.push_str(&piece);
+                ids.extend(logprobs.iter().map(|logprobs| logprobs.token.id));
+            }
+            Event::Done { usage, .. } => return (text, ids, usage),
+            Event::Prompt(_) | Event::Distribution(_) => {}
+        }
+    }
+    panic!("no end")
+}
+
+#[test]
+fn special_tokens_are_shown_where_asked_for() {
+    with_toy("requests-special", |engine| {
+        let marker = engine.tokenize("toy", "<|im_start|>", false).unwrap();
+        assert_eq!(marker.len(), 1);
+        let mut request = request(10);
+        request.sampling.logit_bias = vec![(marker[0], 1e4)];
+        (request.max_tokens, request.logprobs) = (Some(3), Some(0));
+        assert_eq!(answer(engine.generate(request.clone()).unwrap()).0, "");
+        request.skip_special_tokens = false;
+        let (text, ids, _) = answer(engine.generate(request.clone()).unwrap());
+        assert_eq!((text.as_str(), ids), ("<|im_start|><|im_start|><|im_start|>", vec![marker[0]; 3]));
+        // A stop string may be a special token's name then, and ends the text before it.
+        request.stop = vec!["start|><|im".to_owned()];
+        assert_eq!(answer(engine.generate(request).unwrap()).0, "<|im_");
+    });
+}
+
+#[test]
+fn a_request_may_bound_its_context() {
+    with_toy("requests-context", |engine| {
+        let bounded = |prompt, max_tokens| {
+            let mut request = request(prompt);
+            request.max_tokens = max_tokens;
+            request.context_tokens_max = Some(50);
+            engine.generate(request)
+        };
+        for max_tokens in [None, Some(20)] {
+            assert_eq!(answer(bounded(40, max_tokens).unwrap()).2.completion_tokens, 10);
+            let error = bounded(50, max_tokens).err().unwrap();
+            assert_eq!((error.kind, error.param), (ErrorKind::ContextLengthExceeded, Some("truncation_length")));
+        }
+        assert_eq!(answer(bounded(40, Some(3)).unwrap()).2.completion_tokens, 3);
+        assert_eq!(answer(bounded(50, Some(0)).unwrap()).2.completion_tokens, 0);
+        assert!(bounded(51, Some(0)).is_err());
+        // The model's own context still holds.
+        let mut long = request(257);
+        (long.max_tokens, long.context_tokens_max) = (Some(0), Some(1000));
+        assert_eq!(engine.generate(long).err().unwrap().param, Some("prompt"));
+    });
+}
+
+fn guided(prompt: u32, scale: f32, negative: Prompt) -> GenerateRequest {
+    let mut request = request(prompt);
+    request.max_tokens = Some(12);
+    request.logprobs = Some(1);
+    request.guidance = Some(Guidance { scale, negative });
+    request
+}
+
+#[test]
+fn guidance_is_the_same_alone_and_in_a_crowd_and_off_at_one() {
+    with_toy("requests-guidance", |engine| {
+        let negative = |i: u32| Prompt::Tokens((0..1 + i * 7).map(|t| (t * 5 + i % 2) % 250).collect());
+        let asked = |i: u32| guided(20 + i * 9, 2.0 + i as f32, negative(i));
+        let alone: Vec<_> = (0..9).map(|i| answer(engine.generate(asked(i)).unwrap())).collect();
+        let crowd: Vec<Generation> = (0..9).map(|i| engine.generate(asked(i)).unwrap()).collect();
+        for (generation, alone) in crowd.into_iter().zip(&alone) {
+            let (text, ids, _) = answer(generation);
+            assert_eq!((&text, &ids), (&alone.0, &alone.1));
+        }
+        let mut plain = request(20);
+        (plain.max_tokens, plain.logprobs) = (Some(12), Some(1));
+        let plain = answer(engine.generate(plain).unwrap()).1;
+        assert_eq!(answer(engine.generate(guided(20, 1.0, negative(3))).unwrap()).1, plain);
+        assert_ne!(alone[0].1, plain, "a strong scale should have changed something");
+        // Without a negative prompt, the prompt's last token stands for it.
+        let last = Prompt::Tokens(vec![(19 * 19 * 7 + 3) % 250]);
+        let empty = Prompt::Text { text: String::new(), add_special: true };
+        let of = |negative| answer(engine.generate(guided(20, 3.0, negative)).unwrap()).1;
+        assert_eq!(of(last), of(empty));
+    });
+}
+
+#[test]
+fn a_negative_prompt_is_bounded_and_named() {
+    with_toy("requests-negative", |engine| {
+        let refused = |request: GenerateRequest| engine.generate(request).err().unwrap().param;
+        assert_eq!(refused(guided(20, 2.0, Prompt::Tokens(vec![3; 250]))), Some("negative_prompt"));
+        assert_eq!(refused(guided(20, 2.0, Prompt::Tokens(vec![1 << 20]))), Some("negative_prompt"));
+        assert_eq!(refused(guided(20, f32::NAN, Prompt::Tokens(vec![1]))), Some("guidance_scale"));
+        let mut open = guided(20, 2.0, Prompt::Tokens(vec![3; 250]));
+        open.max_tokens = None;
+        assert_eq!(answer(engine.generate(open).unwrap()).2.completion_tokens, 6);
+        let mut still = request(4);
+        still.tokens_per_second_max = Some(0);
+        assert_eq!(refused(still), Some("max_tokens_second"));
+    });
+}
+
+#[test]
+fn a_bound_on_speed_or_guessing_changes_no_token() {
+    with_toy("requests-bounds", |engine| {
+        let mut plain = request(30);
+        plain.logprobs = Some(0);
+        let wanted = answer(engine.generate(plain.clone()).unwrap()).1;
+        let paced = GenerateRequest { tokens_per_second_max: Some(300), ..plain.clone() };
+        assert_eq!(answer(engine.generate(paced).unwrap()).1, wanted);
+        let before = engine.stats().drafted_tokens;
+        let unguessed = GenerateRequest { draft_tokens_max: Some(0), ..plain };
+        assert_eq!(answer(engine.generate(unguessed).unwrap()).1, wanted);
+        assert_eq!(engine.stats().drafted_tokens, before);
     });
 }

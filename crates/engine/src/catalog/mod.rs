@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use assemble::Assembled;
 
 use crate::batch::Batch;
-use crate::config::{EngineConfig, KvType, Quantization};
+use crate::config::{BLOCK_TOKENS, EngineConfig, KvType, Quantization};
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::packed::Tier;
@@ -88,6 +88,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Tokens that all sequences together can hold in the cache.
+    pub fn cache_tokens(&self) -> usize {
+        self.counters.snapshot().blocks_total as usize * BLOCK_TOKENS
+    }
+
     /// Ends its loop; those under way are told. Returns when its thread, model and cache are gone.
     fn stop(&self) {
         self.queue.close();

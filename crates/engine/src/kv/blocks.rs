@@ -210,13 +210,18 @@ impl BlockTable {
         tokens.div_ceil(BLOCK_TOKENS)
     }
 
-    /// Takes over cached blocks that begin `tokens`; returns how many tokens they cover. At least the last token
-    /// stays to be computed, or there would be no logits. Call it on an empty table.
+    /// Whether all of its blocks are full, computed and registered; so is an empty table.
+    pub fn is_shared(&self) -> bool {
+        self.blocks.len() == self.contents.len()
+    }
+
+    /// Takes over cached blocks that `tokens` go on with; returns how many tokens the table covers then. At least the
+    /// last token stays to be computed, or there would be no logits. Call it while the table `is_shared`.
     pub fn reuse_prefix(&mut self, tokens: &[u32]) -> usize {
-        debug_assert!(self.blocks.is_empty());
+        debug_assert!(self.is_shared());
         let mut pool = self.pool.borrow_mut();
         let shareable = tokens.len().saturating_sub(1) / BLOCK_TOKENS;
-        for chunk in tokens.chunks_exact(BLOCK_TOKENS).take(shareable) {
+        for chunk in tokens.chunks_exact(BLOCK_TOKENS).take(shareable).skip(self.blocks.len()) {
             let parent = self.contents.last().copied().unwrap_or(ROOT);
             let Some((id, content)) = pool.find(parent, chunk) else { break };
             pool.hold(id);
@@ -322,6 +327,23 @@ mod tests {
         assert_eq!(pool.borrow().free(), 16);
         let mut third = BlockTable::new(pool.clone());
         assert_eq!(third.reuse_prefix(&prompt), 96);
+    }
+
+    #[test]
+    fn a_table_goes_on_with_blocks_that_came_since() {
+        let pool = pool(16);
+        let prompt = tokens(1, 100);
+        let mut leader = BlockTable::new(pool.clone());
+        let mut follower = BlockTable::new(pool.clone());
+        for computed in [20, 40, 90, 100] {
+            assert!(leader.grow(computed));
+            leader.share(&prompt, computed);
+            assert_eq!(follower.reuse_prefix(&prompt), computed / BLOCK_TOKENS * BLOCK_TOKENS);
+        }
+        assert_eq!(follower.blocks(), &leader.blocks()[..3]);
+        assert!(follower.is_shared() && !leader.is_shared());
+        drop((leader, follower));
+        assert_eq!(pool.borrow().free(), 16);
     }
 
     #[test]

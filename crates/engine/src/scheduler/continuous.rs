@@ -11,15 +11,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
-use super::plan::{self, Bounds, Plan};
+use super::plan::{self, Bounds, Plan, View};
 use super::queue::Queue;
 use super::sequence::Sequence;
+use super::sharing::{self, Prefix};
 use super::speculation::Speculator;
 use super::speculation::draft_model::Draft;
 use crate::batch::{Batch, Logits};
 use crate::config::Speculation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::kv::blocks::{BlockPool, BlockTable};
+use crate::kv::blocks::BlockPool;
 use crate::pipelines::TextModel;
 
 /// How long to wait before looking again when every reader is behind.
@@ -102,9 +103,15 @@ impl Continuous {
             self.publish();
             let waiting = !self.running.is_empty() || !self.put_back.is_empty();
             if !self.step() && waiting {
-                std::thread::sleep(STALL_POLL);
+                std::thread::sleep(self.rest());
             }
         }
+    }
+
+    /// How long nothing can be computed: until a reader may have caught up, or somebody's time comes.
+    fn rest(&self) -> Duration {
+        let now = Instant::now();
+        self.running.iter().filter_map(|sequence| sequence.pause(now)).min().unwrap_or(STALL_POLL).min(STALL_POLL)
     }
 
     fn end_all(&mut self) {
@@ -176,22 +183,39 @@ impl Continuous {
     /// Looks up the prefix and checks that the rest of the tokens finds blocks, with one to spare for each that
     /// runs already. Whoever is alone is always let in: the door made sure that it fits.
     fn try_start(&self, sequence: &mut Sequence) -> bool {
-        sequence.reuse_prefix(self.limits.prefix_cache);
-        let wanted = BlockTable::blocks_for(sequence.tokens().len() + 1).saturating_sub(sequence.blocks().len());
-        if self.running.is_empty() || wanted + self.running.len() <= self.pool.borrow().free() {
+        if self.limits.prefix_cache {
+            sequence.catch_up();
+        }
+        if self.running.is_empty() || sequence.blocks_wanted() + self.running.len() <= self.pool.borrow().free() {
             return true;
         }
         sequence.put_back();
         false
     }
 
+    /// Prompts take over blocks that others have computed since, and wait for those that others are about to.
+    fn share_prefixes(&mut self) {
+        if !self.limits.prefix_cache {
+            return;
+        }
+        for sequence in self.running.iter_mut().filter(|sequence| !sequence.is_talking()) {
+            Counters::add(&self.counters.cached_tokens, sequence.catch_up());
+        }
+        let prefixes: Vec<Prefix<'_>> = self.running.iter().map(Sequence::prefix).collect();
+        let waiting = sharing::waiting(&prefixes);
+        for (sequence, waits) in self.running.iter_mut().zip(waiting) {
+            sequence.set_follows(waits);
+        }
+    }
+
     /// Computes one step. False if there was nothing to compute.
     fn step(&mut self) -> bool {
+        self.share_prefixes();
         self.speculator.draft(&mut self.running, self.limits.step_tokens_max);
         let views: Vec<_> = self.running.iter().map(Sequence::view).collect();
         let target = (self.rows_per_s * MIXED_STEP_TARGET.as_secs_f64()) as usize / PROMPT_CHUNK_MIN * PROMPT_CHUNK_MIN;
         let bounds = Bounds {
-            step_tokens_max: self.limits.step_tokens_max.max(self.running.len()),
+            step_tokens_max: self.limits.step_tokens_max.max(views.iter().map(View::talk_rows).sum()),
             prompt_tokens_beside_talk_max: target.max(PROMPT_CHUNK_MIN),
             blocks_free: self.pool.borrow().free(),
         };
@@ -206,7 +230,7 @@ impl Continuous {
         }
         plan.rows.sort_unstable();
         for &(index, count) in &plan.rows {
-            let grown = self.running[index].table_mut().grow(views[index].computed + count);
+            let grown = self.running[index].grow(count);
             debug_assert!(grown, "the plan promised blocks that are not there");
         }
         self.compute(&plan.rows);
@@ -227,14 +251,14 @@ impl Continuous {
     fn compute(&mut self, rows: &[(usize, usize)]) {
         let mut batch = Batch::default();
         let wanted: Vec<Range<usize>> =
-            rows.iter().map(|&(index, count)| push_rows(&mut batch, &self.running[index], count)).collect();
+            rows.iter().map(|&(index, count)| self.running[index].push_rows(&mut batch, count)).collect();
         let started = Instant::now();
         let result = self.forward(&batch);
         Counters::add(&self.counters.steps, 1);
         let mut ended = Vec::new();
         match result {
             Ok(mut logits) => {
-                self.note_pace(rows, started.elapsed());
+                self.note_pace(rows, batch.tokens.len(), started.elapsed());
                 for (&(index, count), wanted) in rows.iter().zip(wanted) {
                     if self.deliver(index, count, Ok((&mut logits, wanted))) {
                         ended.push(index);
@@ -262,7 +286,7 @@ impl Continuous {
                 Err(error.clone())
             } else {
                 let mut batch = Batch::default();
-                let wanted = push_rows(&mut batch, &self.running[index], count);
+                let wanted = self.running[index].push_rows(&mut batch, count);
                 self.forward(&batch).map(|logits| (logits, wanted))
             };
             let over = match result {
@@ -294,7 +318,8 @@ impl Continuous {
             }
             Err(error) => Err(error),
         };
-        let prompt_rows = sequence.prompt_tokens().saturating_sub(before.0).min(count);
+        let prompt_tokens = sequence.prompt_tokens();
+        let prompt_rows = sequence.computed().min(prompt_tokens).saturating_sub(before.0.min(prompt_tokens));
         Counters::add(&self.counters.prompt_tokens, prompt_rows);
         Counters::add(&self.counters.generated_tokens, sequence.generated() - before.1);
         let (drafted, accepted) = sequence.draft_totals();
@@ -327,29 +352,13 @@ impl Continuous {
     }
 
     /// Remembers how fast prompts go, so that a mixed step stays near its target, and what a step of talk costs.
-    fn note_pace(&mut self, rows: &[(usize, usize)], elapsed: Duration) {
-        let count: usize = rows.iter().map(|row| row.1).sum();
+    fn note_pace(&mut self, rows: &[(usize, usize)], count: usize, elapsed: Duration) {
         if rows.iter().all(|&(index, _)| self.running[index].is_talking()) {
             self.speculator.note_pace(count, elapsed);
         } else if count >= PROMPT_CHUNK_MIN && elapsed > Duration::ZERO {
             self.rows_per_s += 0.3 * (count as f64 / elapsed.as_secs_f64() - self.rows_per_s);
         }
     }
-}
-
-/// Adds the next `count` rows of a sequence to a batch, guessed ones last; returns where its logits will stand.
-fn push_rows(batch: &mut Batch, sequence: &Sequence, count: usize) -> Range<usize> {
-    let start = sequence.computed();
-    let own = &sequence.tokens()[start..sequence.tokens().len().min(start + count)];
-    let guessed = &sequence.drafted()[..count - own.len()];
-    let rows = batch.push(&[own, guessed].concat(), start, sequence.blocks());
-    let first = batch.logit_rows.len();
-    if sequence.scores_prompt() {
-        batch.logit_rows.extend(rows);
-    } else if start + count >= sequence.tokens().len() {
-        batch.logit_rows.extend(rows.end - 1 - guessed.len()..rows.end);
-    }
-    first..batch.logit_rows.len()
 }
 
 #[cfg(test)]

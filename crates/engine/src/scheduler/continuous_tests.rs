@@ -14,6 +14,8 @@ use crate::request::Sampling;
 use crate::scheduler::submission::tests::submission;
 use crate::scheduler::submission::{StepEvent, Submission};
 
+#[path = "branches_tests.rs"]
+mod branches;
 #[path = "speculation_tests.rs"]
 mod speculation;
 

@@ -4,8 +4,12 @@
 
 pub mod continuous;
 pub mod counters;
+pub mod guidance;
+pub mod lane;
+pub mod pacing;
 pub mod plan;
 pub mod queue;
 pub mod sequence;
+pub mod sharing;
 pub mod speculation;
 pub mod submission;

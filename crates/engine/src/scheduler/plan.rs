@@ -18,7 +18,7 @@ pub struct View {
     pub computed: usize,
     /// Only the newest token remains, and it was generated.
     pub talking: bool,
-    /// Its reader is behind: it keeps its blocks and waits.
+    /// It keeps its blocks and waits: for its reader, its time, or a block that somebody older computes.
     pub stalled: bool,
     /// Blocks that it holds.
     pub blocks: usize,
@@ -28,6 +28,24 @@ pub struct View {
     pub chunk_max: usize,
     /// Guessed tokens that it would have computed behind its newest; none unless it talks.
     pub drafted: usize,
+    /// A second text that computes one row in the same step whenever it talks.
+    pub beside: Option<Beside>,
+}
+
+/// A second text of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// Tokens whose keys are computed.
+    pub computed: usize,
+    /// Blocks that it holds.
+    pub blocks: usize,
+}
+
+impl View {
+    /// Rows that it takes when it talks.
+    pub fn talk_rows(&self) -> usize {
+        1 + usize::from(self.beside.is_some())
+    }
 }
 
 /// Bounds of one step.
@@ -51,7 +69,9 @@ pub struct Plan {
 }
 
 fn missing_blocks(view: &View, tokens: usize) -> usize {
-    (view.computed + tokens).div_ceil(BLOCK_TOKENS).saturating_sub(view.blocks)
+    let missing = |computed: usize, blocks: usize| computed.div_ceil(BLOCK_TOKENS).saturating_sub(blocks);
+    let beside = view.beside.filter(|_| view.talking).map_or(0, |beside| missing(beside.computed + 1, beside.blocks));
+    missing(view.computed + tokens, view.blocks) + beside
 }
 
 /// Plans a step over `views`, oldest first.
@@ -60,7 +80,7 @@ pub fn plan(views: &[View], bounds: &Bounds) -> Plan {
     let mut free = bounds.blocks_free;
     let mut budget = bounds.step_tokens_max;
     for (index, view) in views.iter().enumerate() {
-        if !view.talking || view.stalled || budget == 0 || plan.put_back.contains(&index) {
+        if !view.talking || view.stalled || budget < view.talk_rows() || plan.put_back.contains(&index) {
             continue;
         }
         let missing = missing_blocks(view, 1);
@@ -74,17 +94,15 @@ pub fn plan(views: &[View], bounds: &Bounds) -> Plan {
         }
         if !plan.put_back.contains(&index) {
             free -= missing;
-            budget -= 1;
+            budget -= view.talk_rows();
             plan.rows.push((index, 1));
         }
     }
-    if !plan.rows.is_empty() {
-        budget = budget.min(bounds.prompt_tokens_beside_talk_max);
-    }
     let talking = plan.rows.len();
-    plan_prompts(views, free, budget, &mut plan);
+    let prompt_max = if talking > 0 { bounds.prompt_tokens_beside_talk_max } else { budget };
+    plan_prompts(views, free, budget.min(prompt_max), &mut plan);
     if plan.rows.len() == talking {
-        plan_drafts(views, free, bounds.step_tokens_max.saturating_sub(talking), &mut plan);
+        plan_drafts(views, free, budget, &mut plan);
     }
     if plan.rows.is_empty() {
         put_back_for_oldest(views, &mut plan);
@@ -97,7 +115,11 @@ fn plan_drafts(views: &[View], mut free: usize, mut budget: usize, plan: &mut Pl
     for (index, count) in &mut plan.rows {
         let view = &views[*index];
         let held = missing_blocks(view, *count);
-        let room = (view.blocks + held + free) * BLOCK_TOKENS - (view.computed + *count);
+        let room = if view.beside.is_some() {
+            0
+        } else {
+            (view.blocks + held + free) * BLOCK_TOKENS - (view.computed + *count)
+        };
         let drafted = view.drafted.min(budget).min(room);
         free -= missing_blocks(view, *count + drafted) - held;
         budget -= drafted;
@@ -125,7 +147,8 @@ fn plan_prompts(views: &[View], mut free: usize, mut budget: usize, plan: &mut P
 /// Nobody can move: several prompts hold all blocks between them. The youngest goes back.
 fn put_back_for_oldest(views: &[View], plan: &mut Plan) {
     let Some(oldest) = views.iter().position(|view| !view.stalled) else { return };
-    let youngest = (0..views.len()).rev().find(|&i| i != oldest && views[i].blocks > 0 && !plan.put_back.contains(&i));
+    let holds = |view: &View| view.blocks + view.beside.map_or(0, |beside| beside.blocks) > 0;
+    let youngest = (0..views.len()).rev().find(|&i| i != oldest && holds(&views[i]) && !plan.put_back.contains(&i));
     plan.put_back.extend(youngest);
 }
 
@@ -143,6 +166,7 @@ mod tests {
             blocks_alone: 0,
             chunk_max: 10_000,
             drafted: 0,
+            beside: None,
         }
     }
 
@@ -220,6 +244,16 @@ mod tests {
         assert_eq!(plan(&[drafting(40, 30), drafting(40, 30)], &narrow).rows, [(0, 3), (1, 1)]);
     }
 
+    #[test]
+    fn a_second_text_takes_a_row_and_its_blocks() {
+        let guided = View { beside: Some(Beside { computed: 64, blocks: 2 }), drafted: 9, ..talking(40) };
+        assert_eq!(plan(&[guided, talking(33)], &bounds(1)).rows, [(0, 1), (1, 1)]);
+        assert_eq!(plan(&[talking(33), guided], &bounds(0)).put_back, [1]);
+        // Two rows do not fit beside one in a step of two; the prompt gets what is left.
+        let narrow = Bounds { step_tokens_max: 2, ..bounds(9) };
+        assert_eq!(plan(&[talking(33), guided, prompt(5)], &narrow).rows, [(0, 1), (2, 1)]);
+    }
+
     /// Random worlds: rows stay within the budget and the blocks, and somebody moves unless all are stalled.
     #[test]
     fn somebody_always_moves() {
@@ -233,7 +267,11 @@ mod tests {
                 .map(|_| {
                     let mut view = if random(2) == 0 { talking(1 + random(90)) } else { prompt(1 + random(300)) };
                     view.stalled = random(5) == 0;
-                    view.drafted = if view.talking { random(40) } else { 0 };
+                    if view.talking && random(4) == 0 {
+                        let computed = random(90);
+                        view.beside = Some(Beside { computed, blocks: computed.div_ceil(BLOCK_TOKENS) });
+                    }
+                    view.drafted = if view.talking && view.beside.is_none() { random(40) } else { 0 };
                     view
                 })
                 .collect();
@@ -242,9 +280,10 @@ mod tests {
             let freed: usize = plan.put_back.iter().map(|&i| views[i].blocks_alone).sum();
             let taken: usize = plan.rows.iter().map(|&(i, n)| missing_blocks(&views[i], n)).sum();
             assert!(taken <= bounds.blocks_free + freed);
-            assert!(plan.rows.iter().map(|r| r.1).sum::<usize>() <= bounds.step_tokens_max);
+            let rows = |&(i, n): &(usize, usize)| n + usize::from(views[i].talking && views[i].beside.is_some());
+            assert!(plan.rows.iter().map(rows).sum::<usize>() <= bounds.step_tokens_max);
             assert!(plan.rows.iter().all(|(i, _)| !plan.put_back.contains(i)));
-            let held: usize = views.iter().map(|v| v.blocks).sum();
+            let held: usize = views.iter().map(|v| v.blocks + v.beside.map_or(0, |beside| beside.blocks)).sum();
             if views.iter().any(|v| !v.stalled) && held + bounds.blocks_free > 0 {
                 assert!(!plan.rows.is_empty() || !plan.put_back.is_empty(), "{views:?} {bounds:?}");
             }

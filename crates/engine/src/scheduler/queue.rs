@@ -22,7 +22,7 @@ impl Line {
     fn drop_abandoned(&mut self) -> usize {
         let before = self.waiting.len();
         self.waiting.retain(|submission| !submission.events.is_closed());
-        self.tokens = self.waiting.iter().map(|submission| submission.tokens.len()).sum();
+        self.tokens = self.waiting.iter().map(|submission| submission.prompt_tokens()).sum();
         before - self.waiting.len()
     }
 }
@@ -57,7 +57,7 @@ impl Queue {
         }
         let fits = |line: &Line| {
             line.waiting.len() < self.requests_max
-                && (line.waiting.is_empty() || line.tokens + submission.tokens.len() <= self.tokens_max)
+                && (line.waiting.is_empty() || line.tokens + submission.prompt_tokens() <= self.tokens_max)
         };
         if !fits(&line) {
             line.drop_abandoned();
@@ -67,7 +67,7 @@ impl Queue {
             let message = format!("{} requests are waiting already; try again in {seconds} s", line.waiting.len());
             return Err(Error::overloaded(message, seconds));
         }
-        line.tokens += submission.tokens.len();
+        line.tokens += submission.prompt_tokens();
         line.waiting.push_back(submission);
         self.arrived.notify_one();
         Ok(())
@@ -80,7 +80,7 @@ impl Queue {
             return None;
         }
         let submission = line.waiting.pop_front()?;
-        line.tokens -= submission.tokens.len();
+        line.tokens -= submission.prompt_tokens();
         Some(submission)
     }
 
@@ -96,7 +96,7 @@ impl Queue {
             }
             !late
         });
-        line.tokens = line.waiting.iter().map(|submission| submission.tokens.len()).sum();
+        line.tokens = line.waiting.iter().map(|submission| submission.prompt_tokens()).sum();
         abandoned
     }
 

@@ -3,15 +3,21 @@
 //! Invariant: dropping a sequence gives its blocks back; a closed reader is the only cancel signal there is.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::plan::View;
+use super::guidance::{self, Guide};
+use super::lane::Lane;
+use super::pacing::Pacer;
+use super::plan::{Beside, View};
+use super::sharing::Prefix;
 use super::speculation::drafts::Drafts;
 use super::submission::{StepEvent, Submission};
+use crate::batch::Batch;
 use crate::error::{Error, ErrorKind};
-use crate::kv::blocks::{BlockPool, BlockTable};
+use crate::kv::blocks::BlockPool;
 use crate::output::FinishReason;
 use crate::request::Distribution;
 use crate::sampling::{Logprobs, Sampler};
@@ -25,40 +31,50 @@ const SCORED_ROWS_MAX: usize = 32;
 /// A request that holds blocks and takes part in steps.
 pub struct Sequence {
     request: Submission,
-    table: BlockTable,
+    own: Lane,
+    guide: Option<Guide>,
     sampler: Sampler,
-    tokens: Vec<u32>,
     prompt_tokens: usize,
-    computed: usize,
     cached_tokens: usize,
     prompt_scores: Vec<Logprobs>,
     stalled_since: Option<Instant>,
     interrupted: bool,
+    pacer: Option<Pacer>,
+    // Not before its time.
+    paused: bool,
+    // Somebody older computes its next block.
+    follows: bool,
     drafts: Drafts,
 }
 
 impl Sequence {
-    /// Starts a request with an empty table on `pool`.
+    /// Starts a request with empty tables on `pool`.
     pub fn new(mut request: Submission, pool: Rc<RefCell<BlockPool>>) -> Self {
         let tokens = std::mem::take(&mut request.tokens);
+        let guide = request
+            .guidance
+            .take()
+            .map(|negative| Guide { scale: negative.scale, lane: Lane::new(negative.tokens, pool.clone()) });
         Self {
-            table: BlockTable::new(pool),
             sampler: Sampler::with_marks(&request.sampling, &request.marks, request.seed, &tokens),
             prompt_tokens: tokens.len(),
-            computed: 0,
             cached_tokens: 0,
             prompt_scores: Vec::new(),
             stalled_since: None,
             interrupted: false,
+            pacer: request.tokens_per_second_max.map(Pacer::new),
+            paused: false,
+            follows: false,
             drafts: Drafts::default(),
-            tokens,
+            own: Lane::new(tokens, pool),
+            guide,
             request,
         }
     }
 
     /// All tokens so far, the prompt's first.
     pub fn tokens(&self) -> &[u32] {
-        &self.tokens
+        self.own.tokens()
     }
 
     /// Tokens of the prompt.
@@ -68,47 +84,71 @@ impl Sequence {
 
     /// Tokens whose keys are in the cache.
     pub fn computed(&self) -> usize {
-        self.computed
+        self.own.computed()
     }
 
-    /// Its blocks.
-    pub fn table_mut(&mut self) -> &mut BlockTable {
-        &mut self.table
-    }
-
-    /// Its blocks, by position.
-    pub fn blocks(&self) -> &[u32] {
-        self.table.blocks()
+    /// Blocks that it still needs for its tokens and one more.
+    pub fn blocks_wanted(&self) -> usize {
+        self.own.blocks_wanted() + self.guide.as_ref().map_or(0, |guide| guide.lane.blocks_wanted())
     }
 
     /// New tokens so far.
     pub fn generated(&self) -> usize {
-        self.tokens.len() - self.prompt_tokens
+        self.tokens().len() - self.prompt_tokens
     }
 
     /// Whether every row must give logits: the prompt's logprobs are wanted and not reported yet.
-    pub fn scores_prompt(&self) -> bool {
+    fn scores_prompt(&self) -> bool {
         self.request.prompt_logprobs.is_some() && self.generated() == 0
     }
 
-    /// Takes over what the cache has of it; a prompt whose logprobs are wanted must be computed whole.
-    pub fn reuse_prefix(&mut self, enabled: bool) {
-        if enabled && !self.scores_prompt() {
-            self.computed = self.table.reuse_prefix(&self.tokens);
-            if self.generated() == 0 {
-                self.cached_tokens = self.computed;
-            }
-        }
+    /// Whether its next prompt rows are those of the negative prompt: its own prompt waits with the last token, so
+    /// that both texts give their logits in one step.
+    fn computes_guide(&self) -> bool {
+        self.guide.is_some() && self.own.remaining() == 1
     }
 
-    /// Whether only the newest token remains, and it was generated.
+    /// The text that the next rows of a prompt belong to.
+    fn active(&self) -> &Lane {
+        self.guide.as_ref().filter(|_| self.computes_guide()).map_or(&self.own, |guide| &guide.lane)
+    }
+
+    /// Takes over what the cache has of its prompts; a prompt whose logprobs are wanted must be computed whole. Returns
+    /// how many tokens of its own that are.
+    pub fn catch_up(&mut self) -> usize {
+        if let Some(guide) = &mut self.guide {
+            guide.lane.catch_up();
+        }
+        let gained = if self.scores_prompt() { 0 } else { self.own.catch_up() };
+        if self.generated() == 0 {
+            self.cached_tokens += gained;
+        }
+        gained
+    }
+
+    /// How the rule of shared prefixes sees it.
+    pub fn prefix(&self) -> Prefix<'_> {
+        let active = self.active();
+        let follows = !self.is_talking() && (self.computes_guide() || !self.scores_prompt());
+        Prefix { tokens: active.tokens(), computed: active.computed(), leads: !self.waits_for_its_own(), follows }
+    }
+
+    /// Notes whether somebody older computes its next block.
+    pub fn set_follows(&mut self, follows: bool) {
+        self.follows = follows;
+    }
+
+    /// Whether only the newest token remains, and it was generated; or, of a guided one, the newest of both texts.
     pub fn is_talking(&self) -> bool {
-        self.tokens.len() - self.computed == 1 && self.generated() > 0
+        match &self.guide {
+            Some(guide) => self.own.remaining() == 1 && guide.lane.remaining() == 1,
+            None => self.own.remaining() == 1 && self.generated() > 0,
+        }
     }
 
     /// What it knows about speculation, with its tokens.
     pub(crate) fn drafts(&mut self) -> (&mut Drafts, &[u32]) {
-        (&mut self.drafts, &self.tokens)
+        (&mut self.drafts, self.own.tokens())
     }
 
     /// The tokens guessed behind its own.
@@ -122,33 +162,96 @@ impl Sequence {
     }
 
     /// How many guessed tokens it can use at most: its reader must have room for all of them, and the answer too.
+    /// A guided text would have to guess in two places; one with a bound on its speed has no use for guesses.
     pub fn draft_room(&self) -> usize {
+        if self.guide.is_some() || self.pacer.is_some() {
+            return 0;
+        }
         let events = self.request.events.capacity().saturating_sub(EVENTS_PER_STEP);
-        events.min(self.request.max_tokens.saturating_sub(self.generated() + 1))
+        let asked = self.request.draft_tokens_max.map_or(usize::MAX, |max| max as usize);
+        events.min(self.request.max_tokens.saturating_sub(self.generated() + 1)).min(asked)
     }
 
     /// How the plan sees it.
     pub fn view(&self) -> View {
-        let remaining = self.tokens.len() - self.computed;
+        let (talking, active) = (self.is_talking(), self.active());
+        // A guided text holds the last token of a prompt back until both can go together.
+        let held_back = usize::from(self.guide.is_some() && !talking);
+        let (first, beside) = match &self.guide {
+            Some(guide) if !talking && self.computes_guide() => (&guide.lane, Some(&self.own)),
+            guide => (&self.own, guide.as_ref().map(|guide| &guide.lane)),
+        };
         View {
-            remaining,
-            computed: self.computed,
-            talking: self.is_talking(),
-            stalled: self.stalled_since.is_some(),
-            blocks: self.table.blocks().len(),
-            blocks_alone: self.table.blocks_alone(),
+            remaining: active.remaining() - held_back,
+            computed: first.computed(),
+            talking,
+            stalled: self.rests(),
+            blocks: first.blocks().len(),
+            blocks_alone: first.blocks_alone() + beside.map_or(0, Lane::blocks_alone),
             chunk_max: if self.scores_prompt() { SCORED_ROWS_MAX } else { usize::MAX },
             drafted: self.drafts.tokens().len(),
+            beside: beside.map(|lane| Beside { computed: lane.computed(), blocks: lane.blocks().len() }),
         }
     }
 
-    /// Notes whether the reader keeps up.
+    /// Makes room for the rows that the plan gives it. False if the pool cannot give enough.
+    pub fn grow(&mut self, count: usize) -> bool {
+        let (talking, computes_guide) = (self.is_talking(), self.computes_guide());
+        match &mut self.guide {
+            Some(guide) if talking => self.own.grow(count) && guide.lane.grow(count),
+            Some(guide) if computes_guide => guide.lane.grow(count),
+            _ => self.own.grow(count),
+        }
+    }
+
+    /// Adds its next `count` rows to a batch, guessed ones last; returns where its logits will stand.
+    pub fn push_rows(&self, batch: &mut Batch, count: usize) -> Range<usize> {
+        let first = batch.logit_rows.len();
+        match &self.guide {
+            Some(guide) if self.is_talking() => {
+                for lane in [&self.own, &guide.lane] {
+                    let rows = lane.push_rows(batch, count, &[]);
+                    batch.logit_rows.extend(rows);
+                }
+            }
+            Some(guide) if self.computes_guide() => {
+                guide.lane.push_rows(batch, count, &[]);
+            }
+            _ => {
+                let rows = self.own.push_rows(batch, count, self.drafted());
+                if self.scores_prompt() {
+                    batch.logit_rows.extend(rows);
+                } else if count >= self.own.remaining() {
+                    let guessed = count - self.own.remaining();
+                    batch.logit_rows.extend(rows.end - 1 - guessed..rows.end);
+                }
+            }
+        }
+        first..batch.logit_rows.len()
+    }
+
+    /// Notes whether the reader keeps up, and whether its time has come.
     pub fn check_reader(&mut self, now: Instant) {
         match (self.request.events.capacity() >= EVENTS_PER_STEP, self.stalled_since) {
             (true, _) => self.stalled_since = None,
             (false, None) => self.stalled_since = Some(now),
             (false, Some(_)) => {}
         }
+        self.paused = self.pause(now).is_some();
+    }
+
+    /// How long it shall not talk yet.
+    pub fn pause(&self, now: Instant) -> Option<Duration> {
+        self.pacer.as_ref()?.wait(now)
+    }
+
+    /// Whether it takes no part in the next step.
+    pub fn rests(&self) -> bool {
+        self.follows || self.waits_for_its_own()
+    }
+
+    fn waits_for_its_own(&self) -> bool {
+        self.paused || self.stalled_since.is_some()
     }
 
     /// Since when its reader is behind.
@@ -183,8 +286,7 @@ impl Sequence {
 
     /// Gives its blocks back; it must start over, mostly from the cache.
     pub fn put_back(&mut self) {
-        self.table.clear();
-        self.computed = 0;
+        self.lanes().for_each(Lane::clear);
         self.prompt_scores.clear();
         self.drafts.drop_draft();
         self.drafts.cache = None;
@@ -193,9 +295,13 @@ impl Sequence {
     /// Tells the reader that it failed, and keeps its blocks' contents from being reused.
     pub fn fail(&mut self, error: Error) {
         if error.kind == ErrorKind::Internal {
-            self.table.forget();
+            self.lanes().for_each(Lane::forget);
         }
         self.request.fail(error);
+    }
+
+    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
+        std::iter::once(&mut self.own).chain(self.guide.as_mut().map(|guide| &mut guide.lane))
     }
 
     /// Takes the logits of `count` rows just computed, if any were asked for. Returns true when it is complete.
@@ -203,91 +309,118 @@ impl Sequence {
     /// # Errors
     /// `Internal` if the logits are not numbers.
     pub fn advance(&mut self, count: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
-        if !self.drafted().is_empty() {
-            return self.advance_drafted(count - 1, rows, share);
+        let result = self.take_rows(count, rows);
+        if share && result.is_ok() {
+            self.lanes().for_each(Lane::share);
         }
+        result
+    }
+
+    fn take_rows(&mut self, count: usize, rows: &mut [&mut [f32]]) -> Result<bool, Error> {
+        if !self.drafted().is_empty() {
+            return self.take_drafted(count - 1, rows);
+        }
+        let (talking, computes_guide) = (self.is_talking(), self.computes_guide());
+        let guided = match &mut self.guide {
+            Some(guide) if talking => {
+                guide.lane.advance(count);
+                true
+            }
+            Some(guide) if computes_guide => {
+                guide.lane.advance(count);
+                return Ok(false);
+            }
+            _ => false,
+        };
+        // The second text's logits stand behind its own.
+        let (rows, negative) = rows.split_at_mut(rows.len() - usize::from(guided));
         let scoring = self.scores_prompt();
         if scoring {
             self.score_prompt(rows)?;
         }
-        self.computed += count;
-        let Some(logits) = rows.last_mut().filter(|_| self.computed == self.tokens.len()) else {
-            self.share(share);
-            return Ok(false);
-        };
+        self.own.advance(count);
+        let Some(logits) = rows.last_mut().filter(|_| self.own.remaining() == 0) else { return Ok(false) };
         if scoring {
             let scores = std::mem::take(&mut self.prompt_scores);
             self.send(StepEvent::Prompt(scores));
         }
+        let negative = negative.first().map(|row| &**row);
         if let Some(distribution) = self.request.distribution {
-            self.report(distribution, logits)?;
-            self.share(share);
+            self.report(distribution, logits, negative)?;
             return Ok(self.finish(FinishReason::Length));
         }
         if self.request.max_tokens == 0 {
-            self.share(share);
             return Ok(self.finish(FinishReason::Length));
         }
-        let done = self.draw(logits)?;
-        self.share(share);
-        Ok(done)
+        self.draw(logits, negative)
     }
 
     /// The newest token and `drafted` guessed ones were computed: each row draws in turn what it would have drawn
     /// without the guess, until one draws something else or the text ends. Keys of the rest are left to be
     /// overwritten.
-    fn advance_drafted(&mut self, drafted: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
+    fn take_drafted(&mut self, drafted: usize, rows: &mut [&mut [f32]]) -> Result<bool, Error> {
         let (mut accepted, mut wrong, mut done) = (0, false, false);
         for (index, logits) in rows.iter_mut().enumerate() {
             // The row of the newest token, or of a guessed one that turned out right: its key stays.
-            self.computed += 1;
-            done = self.draw(logits)?;
-            wrong = index < drafted && self.drafted().get(index) != self.tokens.last();
+            self.own.advance(1);
+            done = self.draw(logits, None)?;
+            wrong = index < drafted && self.drafted().get(index) != self.tokens().last();
             accepted += usize::from(index < drafted && !wrong);
             if done || wrong {
                 break;
             }
         }
         self.drafts.settle(drafted, accepted, wrong);
-        self.table.truncate(self.computed);
-        self.share(share);
+        self.own.truncate();
         Ok(done)
-    }
-
-    fn share(&mut self, enabled: bool) {
-        if enabled {
-            self.table.share(&self.tokens, self.computed);
-        }
     }
 
     fn score_prompt(&mut self, rows: &[&mut [f32]]) -> Result<(), Error> {
         let top = usize::from(self.request.prompt_logprobs.unwrap_or(0));
         for (offset, logits) in rows.iter().enumerate() {
-            let next = self.computed + offset + 1;
+            let next = self.computed() + offset + 1;
             if next < self.prompt_tokens {
-                self.prompt_scores.push(crate::sampling::score(logits, self.tokens[next], top)?);
+                let score = crate::sampling::score(logits, self.tokens()[next], top)?;
+                self.prompt_scores.push(score);
             }
         }
         Ok(())
     }
 
-    fn report(&mut self, distribution: Distribution, logits: &mut [f32]) -> Result<(), Error> {
+    fn report(
+        &mut self,
+        distribution: Distribution,
+        logits: &mut [f32],
+        negative: Option<&[f32]>,
+    ) -> Result<(), Error> {
         let top = distribution.top as usize;
-        let tokens = match distribution.sampled {
-            true => self.sampler.distribution(logits, self.request.forbidden(0), top)?,
-            false => crate::sampling::likeliest(logits, top)?,
+        let tokens = if distribution.sampled {
+            self.guide_away(logits, negative);
+            self.sampler.distribution(logits, self.request.forbidden(0), top)?
+        } else {
+            crate::sampling::likeliest(logits, top)?
         };
         self.send(StepEvent::Distribution(tokens));
         Ok(())
     }
 
-    fn draw(&mut self, logits: &mut [f32]) -> Result<bool, Error> {
+    fn guide_away(&self, logits: &mut [f32], negative: Option<&[f32]>) {
+        if let (Some(guide), Some(negative)) = (&self.guide, negative) {
+            guidance::combine(logits, negative, guide.scale);
+        }
+    }
+
+    fn draw(&mut self, logits: &mut [f32], negative: Option<&[f32]>) -> Result<bool, Error> {
         // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
         let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
-        let forbidden = self.request.forbidden(self.tokens.len() - self.prompt_tokens);
+        self.guide_away(logits, negative);
+        let forbidden = self.request.forbidden(self.generated());
         let id = self.sampler.sample(logits, forbidden)?;
         self.sampler.accept(id);
-        self.tokens.push(id);
+        self.lanes().for_each(|lane| lane.push(id));
+        if let Some(pacer) = &mut self.pacer {
+            pacer.note(Instant::now());
+        }
         if self.request.end_tokens.contains(&id) {
             return Ok(self.finish(FinishReason::Stop));
         }

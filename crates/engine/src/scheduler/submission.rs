@@ -63,6 +63,12 @@ pub struct Submission {
     pub logprobs: Option<u8>,
     /// The same for the prompt.
     pub prompt_logprobs: Option<u8>,
+    /// The tokens to stay away from, and how strongly.
+    pub guidance: Option<NegativePrompt>,
+    /// New tokens per second at most.
+    pub tokens_per_second_max: Option<u32>,
+    /// Tokens guessed ahead at most.
+    pub draft_tokens_max: Option<u32>,
     /// Report the next token's distribution and end.
     pub distribution: Option<Distribution>,
     /// When it must be complete.
@@ -73,11 +79,25 @@ pub struct Submission {
     pub events: mpsc::Sender<StepEvent>,
 }
 
+/// What a request is guided away from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NegativePrompt {
+    /// How strongly.
+    pub scale: f32,
+    /// At least one token.
+    pub tokens: Vec<u32>,
+}
+
 impl Submission {
     /// Tells the reader that its text is complete before it began.
     pub fn end(&self) {
         let done = StepEvent::Done { reason: FinishReason::Stop, cached_tokens: 0, completion_tokens: 0 };
         let _ = self.events.try_send(done);
+    }
+
+    /// Tokens of its prompts.
+    pub fn prompt_tokens(&self) -> usize {
+        self.tokens.len() + self.guidance.as_ref().map_or(0, |guidance| guidance.tokens.len())
     }
 
     /// Tokens that must not be drawn behind `generated` new ones.
@@ -108,6 +128,9 @@ pub(crate) mod tests {
             end_tokens: Arc::from([]),
             logprobs: None,
             prompt_logprobs: None,
+            guidance: None,
+            tokens_per_second_max: None,
+            draft_tokens_max: None,
             distribution: None,
             deadline: None,
             satisfied: Arc::default(),

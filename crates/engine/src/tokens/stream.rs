@@ -39,6 +39,11 @@ impl TokenStream {
         self
     }
 
+    /// Whether special tokens are left out of the text.
+    pub fn skips_special(&self) -> bool {
+        self.skip_special
+    }
+
     /// Ends the text at the first of `stops`.
     pub fn with_stops<S: AsRef<str>>(mut self, stops: &[S]) -> Self {
         self.stop = StopMatcher::new(stops);

@@ -51,14 +51,13 @@ impl Speculator {
     /// then arithmetic is what the step waits for.
     pub(crate) fn draft(&mut self, running: &mut [Sequence], step_tokens_max: usize) {
         running.iter_mut().for_each(|sequence| sequence.drafts().0.drop_draft());
-        let stalled = |sequence: &Sequence| sequence.stalled_since().is_some();
-        if running.iter().any(|sequence| !sequence.is_talking() && !stalled(sequence)) {
+        if running.iter().any(|sequence| !sequence.is_talking() && !sequence.rests()) {
             return;
         }
-        let talkers = running.iter().filter(|sequence| !stalled(sequence)).count();
+        let talkers = running.iter().filter(|sequence| !sequence.rests()).count();
         let step_s = self.pace.step_s(talkers);
         let mut guesses = Vec::new();
-        for (index, sequence) in running.iter_mut().enumerate().filter(|(_, sequence)| !stalled(sequence)) {
+        for (index, sequence) in running.iter_mut().enumerate().filter(|(_, sequence)| !sequence.rests()) {
             guesses.extend(self.guess(index, sequence, talkers));
         }
         if guesses.is_empty() {
