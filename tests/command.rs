@@ -14,10 +14,18 @@ use crate::client::Request;
 pub(crate) fn lampstand(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lampstand"));
     command.args(arguments).current_dir(crate::root());
-    for name in
-        ["LAMPSTAND_CPU", "OPENEDAI_PORT", "OPENEDAI_DEBUG", "HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE",
-            "DEFAULT_MODEL", "BACKUP_MODEL", "MODEL_MAPPER"]
-    {
+    for name in [
+        "LAMPSTAND_CPU",
+        "OPENEDAI_PORT",
+        "OPENEDAI_DEBUG",
+        "HF_HOME",
+        "HF_TOKEN",
+        "HF_ENDPOINT",
+        "HF_HUB_OFFLINE",
+        "DEFAULT_MODEL",
+        "BACKUP_MODEL",
+        "MODEL_MAPPER",
+    ] {
         command.env_remove(name);
     }
     command

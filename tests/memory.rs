@@ -98,11 +98,21 @@ fn switching_between_models_gives_their_memory_back() {
     });
     let (model_dir, context) = (folder.path().to_str().unwrap(), CONTEXT_TOKENS.to_string());
     let running = Running::start(&[
-        "--model", &names[0], "--model-dir", model_dir, "--ctx-size", &context, "--parallel", "1", "--threads", "2",
+        "--model",
+        &names[0],
+        "--model-dir",
+        model_dir,
+        "--ctx-size",
+        &context,
+        "--parallel",
+        "1",
+        "--threads",
+        "2",
     ]);
     let ask = |name: &str| {
         let body = json!({"model": name, "prompt": [1, 2, 3, 4], "max_tokens": 4, "temperature": 0}).to_string();
-        let answer = Request { method: "POST", path: "/v1/completions", headers: &[], body: &body }.send(running.address);
+        let answer =
+            Request { method: "POST", path: "/v1/completions", headers: &[], body: &body }.send(running.address);
         assert_eq!((answer.status, &answer.json()["model"]), (200, &json!(name)), "{}", answer.body);
     };
     // Every round unloads and loads both. The first ones fill what stays: threads, the allocator's own tables.
@@ -111,6 +121,7 @@ fn switching_between_models_gives_their_memory_back() {
         names.iter().rev().for_each(|name| ask(name));
         resident.push(kilobytes(running.child.id(), "VmRSS:"));
     }
+    println!("resident kilobytes by round: {resident:?}");
     let (early, late) = (resident[2], resident[ROUNDS - 1]);
     assert!(late * 100 <= early * 105, "resident kilobytes by round: {resident:?}");
 }

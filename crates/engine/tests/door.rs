@@ -21,7 +21,16 @@ fn with_toy(work: impl FnOnce(&Engine)) {
     let engine = engine.unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
     engine
-        .load(ModelSource { name: "toy".to_owned(), path, model_dir: "models".into(), draft_model: None, overrides: Default::default() }, &Silent)
+        .load(
+            ModelSource {
+                name: "toy".to_owned(),
+                path,
+                model_dir: "models".into(),
+                draft_model: None,
+                overrides: Default::default(),
+            },
+            &Silent,
+        )
         .unwrap();
     work(&engine);
 }
@@ -63,7 +72,13 @@ fn a_refusal_names_the_field() {
 fn load(path: &Path, quantize: Option<Quantization>) -> Result<ModelInfo, Error> {
     let config = EngineConfig { context_tokens: Some(64), threads: Some(1), quantize, ..EngineConfig::default() };
     let path = path.to_str().unwrap().to_owned();
-    let source = ModelSource { name: "toy".to_owned(), path, model_dir: "models".into(), draft_model: None, overrides: Default::default() };
+    let source = ModelSource {
+        name: "toy".to_owned(),
+        path,
+        model_dir: "models".into(),
+        draft_model: None,
+        overrides: Default::default(),
+    };
     Engine::new(config).unwrap().load(source, &Silent)
 }
 

@@ -2,12 +2,12 @@
 //! Stands between the log and the routes.
 //! Invariant: keys are compared in a time that does not tell how much of them was right; `/health` stays open.
 
-use actix_web::{Error, HttpRequest};
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, HttpRequest};
 
 use crate::error::{ApiError, Kind};
 use crate::middleware::refuse;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::assemble::{count_parameters, embedding_rows};
+use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;
@@ -59,7 +59,8 @@ impl Heads {
         let modified = std::fs::metadata(&first).and_then(|about| about.modified()).ok();
         let bytes = files.bytes();
         let head = self.head(first, (bytes, modified), files);
-        let modified_s = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_secs());
+        let modified_s =
+            modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_secs());
         let (head, problem) = match head {
             Ok(head) => (Some(head), None),
             Err(error) => (None, Some(error)),
@@ -98,7 +99,10 @@ fn read(files: &ModelFiles) -> Result<Head> {
     let open = weights::open(files)?;
     let family = match &open.description {
         Description::Gguf(metadata) => families::from_gguf(metadata, embedding_rows(open.weights.as_ref())?)?,
-        Description::Safetensors { config, .. } => families::from_config_json(config)?,
+        Description::Safetensors { config, files } => {
+            tokenizer_path(files)?;
+            families::from_config_json(config)?
+        }
     };
     Ok(Head {
         family: family.name,

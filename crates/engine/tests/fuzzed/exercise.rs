@@ -116,7 +116,16 @@ fn load(path: &Path) {
     let engine = Engine::new(config).unwrap();
     let path = path.to_str().unwrap().to_owned();
     if engine
-        .load(ModelSource { name: "fuzzed".to_owned(), path, model_dir: "models".into(), draft_model: None, overrides: Default::default() }, &Silent)
+        .load(
+            ModelSource {
+                name: "fuzzed".to_owned(),
+                path,
+                model_dir: "models".into(),
+                draft_model: None,
+                overrides: Default::default(),
+            },
+            &Silent,
+        )
         .is_ok()
     {
         let _ = engine.tokenize("fuzzed", "Hello", true).map(|ids| engine.detokenize("fuzzed", &ids));

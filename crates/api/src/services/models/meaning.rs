@@ -116,7 +116,8 @@ impl World<'_> {
     }
 
     fn by_alias(&self, alias: &Alias) -> Result<Meaning> {
-        if let (Some(id), true) = (&alias.weights, matches!(alias.state, AliasState::Weights | AliasState::Substitute)) {
+        if let (Some(id), true) = (&alias.weights, matches!(alias.state, AliasState::Weights | AliasState::Substitute))
+        {
             if let Some(own) = self.loaded.iter().find(|own| is_same(id, own)) {
                 return Ok(Target::Loaded(own.clone()).into());
             }
@@ -164,9 +165,10 @@ impl World<'_> {
             message = format!("{message}: {why}");
         }
         // An entry of the table is far from every other in meaning, however near it is in letters.
-        let of_table = self.table.iter().filter(|alias| {
-            self.has_default && matches!(alias.state, AliasState::Substitute | AliasState::Default)
-        });
+        let of_table = self
+            .table
+            .iter()
+            .filter(|alias| self.has_default && matches!(alias.state, AliasState::Substitute | AliasState::Default));
         let others = of_table.map(|alias| alias.name.as_str()).filter(|_| self.table.get(name).is_none());
         if let Some(nearest) = nearest(&shown, served.iter().copied().chain(others)) {
             message.push_str(&format!("; the nearest is `{nearest}`"));

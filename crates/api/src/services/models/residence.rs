@@ -152,6 +152,11 @@ impl Residence {
         self.lock().preferred.clone()
     }
 
+    /// Whether `name` is not to be tried again yet.
+    pub(super) fn is_failing(&self, name: &str) -> bool {
+        self.lock().failure(name).is_err()
+    }
+
     /// How `name` was loaded the last time.
     pub(super) fn source(&self, name: &str) -> Option<ModelSource> {
         self.lock().sources.get(name).cloned()
@@ -226,9 +231,10 @@ impl Residence {
             let mut inside = self.lock();
             let step = inside.line.step();
             inside.wake();
-            let source = step.as_ref().and_then(|step| step.load.as_ref()).and_then(|(_, ticket)| {
-                inside.waiting.get(ticket).map(|waiting| waiting.source.clone())
-            });
+            let source = step
+                .as_ref()
+                .and_then(|step| step.load.as_ref())
+                .and_then(|(_, ticket)| inside.waiting.get(ticket).map(|waiting| waiting.source.clone()));
             (step, source)
         };
         let Some(step) = step else { return };
@@ -257,7 +263,12 @@ impl Residence {
         self.finish(step, source, done);
     }
 
-    fn finish(self: &Arc<Self>, step: &Step, source: Option<ModelSource>, done: Result<Option<ModelInfo>, engine::Error>) {
+    fn finish(
+        self: &Arc<Self>,
+        step: &Step,
+        source: Option<ModelSource>,
+        done: Result<Option<ModelInfo>, engine::Error>,
+    ) {
         let outcome = done.map(|info| {
             let Some(info) = info else { return };
             tracing::info!(model = info.name, "loaded");
