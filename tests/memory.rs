@@ -121,6 +121,7 @@ fn switching_between_models_gives_their_memory_back() {
         names.iter().rev().for_each(|name| ask(name));
         resident.push(kilobytes(running.child.id(), "VmRSS:"));
     }
+    println!("resident kilobytes by round: {resident:?}");
     let (early, late) = (resident[2], resident[ROUNDS - 1]);
     assert!(late * 100 <= early * 105, "resident kilobytes by round: {resident:?}");
 }

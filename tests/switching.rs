@@ -24,7 +24,7 @@ const FALLBACK: &str = "x-lampstand-fallback";
 /// A token whose embedding is no number in the model `faulty`.
 const POISON: usize = 7;
 
-/// A model folder with `a` and `b`, which work, `broken`, whose tokenizer is missing, `faulty`, which fails on one token, and
+/// A model folder with `a` and `b`, which work, `broken`, whose tokenizer says nothing, `faulty`, which fails on one token, and
 /// a file that is no model.
 fn folder(name: &str) -> TempFolder {
     let folder = TempFolder::new(name);
@@ -33,7 +33,10 @@ fn folder(name: &str) -> TempFolder {
     write("qwen2", "b");
     write("llama", "broken");
     write("llama", "faulty");
-    std::fs::remove_file(folder.path().join("broken/tokenizer.json")).unwrap();
+    folder.write("broken/tokenizer.json", "{}");
+    // What cannot be whole is not offered at all.
+    write("llama", "incomplete");
+    std::fs::remove_file(folder.path().join("incomplete/tokenizer.json")).unwrap();
     let mut tensors: Vec<_> =
         Toy::named("llama").tensors().into_iter().map(|tensor| (tensor.clone(), tensor.values())).collect();
     let hidden = tensors[0].0.shape[1];
@@ -96,7 +99,8 @@ fn a_model_that_lies_here_is_loaded_when_a_request_names_it() {
     let status = |at: usize| (list["data"][at]["id"].clone(), list["data"][at]["status"].clone());
     assert_eq!((status(0), status(1)), ((json!("b"), json!("loaded")), (json!("a"), json!("available"))));
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
-    assert!(!ids.contains(&"junk") && ids.contains(&"faulty") && ids.contains(&"@cf/meta/llama-3-8b-instruct"));
+    assert!(!ids.contains(&"junk") && !ids.contains(&"incomplete"));
+    assert!(ids.contains(&"faulty") && ids.contains(&"@cf/meta/llama-3-8b-instruct"));
     assert_eq!(answers(&service, Some("A")), "a");
     assert_eq!(loaded(&service.state.engine), ["a"]);
     assert_eq!(service.get("/health").json()["status"], "ok");
@@ -214,11 +218,13 @@ fn the_backup_answers_what_the_first_model_fails_on() {
             service.post("/v1/completions", &json!({"prompt": [1, prompt], "max_tokens": 2, "stream": stream}))
         };
         assert_eq!(ask(1, false).json()["model"], "faulty");
+        // The first model is tried first each time, also where the backup has taken its place.
         for stream in [false, true] {
             let answer = ask(POISON, stream);
             assert_eq!((answer.status, answer.header(FALLBACK)), (200, Some("a")), "{}", answer.body);
             assert!(answer.body.contains("\"model\":\"a\"") && !answer.body.contains("error"), "{}", answer.body);
         }
+        assert_eq!(ask(1, false).json()["model"], "faulty");
         let chat = service.post(
             CHAT,
             &json!({"model": "faulty", "messages": [{"role": "user", "content": "hi"}],
@@ -276,9 +282,12 @@ fn loading_by_name_takes_arguments_and_makes_the_default() {
         assert!(loaded(&engine).is_empty());
         // The next request has the default loaded again, as it was.
         assert_eq!(models.lease(None).await.unwrap().model().context_tokens, 96);
+        let loadable: Vec<String> = models.loadable().await.unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(loadable, ["b", "a", "broken", "faulty"]);
         let list = models.list().await.unwrap();
         let names = |status| list.iter().filter(|entry| entry.status == status).count();
-        assert_eq!((names(Status::Loaded), names(Status::Available)), (1, 2));
+        // `broken` cannot be told from a sound one without reading it whole.
+        assert_eq!((names(Status::Loaded), names(Status::Available)), (1, 3));
         assert_eq!(models.load("nobody", Arguments::default()).await.err().unwrap().status(), 404);
         assert_eq!(models.load("broken", Arguments::default()).await.err().unwrap().status(), 500);
     });

@@ -75,6 +75,25 @@ fn the_hubs_variables_are_honoured() {
 }
 
 #[test]
+fn models_and_their_other_names_come_from_the_gateways_variables_too() {
+    let mapper = ("MODEL_MAPPER", r#"{"gpt-4": "big", "mine": "b"}"#);
+    let variables = [("DEFAULT_MODEL", "d"), ("BACKUP_MODEL", "b"), mapper];
+    let flags = Layer { model: Some("m".into()), ..Layer::default() };
+    let yaml = "aliases: {gpt-4: small, other: c}\nmodels_max: 2\nautoload: false";
+    let settings = resolve(flags, yaml, &variables).unwrap();
+    assert_eq!((settings.model.as_str(), settings.backup_model.as_deref()), ("d", Some("b")));
+    assert_eq!((settings.models_max, settings.autoload), (2, false));
+    let aliases: Vec<_> = settings.aliases.iter().map(|(name, to)| (name.as_str(), to.as_str())).collect();
+    assert_eq!(aliases, [("gpt-4", "big"), ("mine", "b"), ("other", "c")]);
+    let settings = resolve(Layer::default(), "", &[]).unwrap();
+    assert_eq!((settings.models_max, settings.autoload, settings.aliases.len()), (1, true, 0));
+    for wrong in ["{", "[]", r#"{"a": 1}"#] {
+        assert!(resolve(Layer::default(), "", &[("MODEL_MAPPER", wrong)]).unwrap_err().contains("MODEL_MAPPER"));
+    }
+    assert!(resolve(Layer::default(), "models_max: 0", &[]).unwrap_err().contains("models_max"));
+}
+
+#[test]
 fn the_instruction_tier_is_one_of_those_there_are() {
     let tier = |yaml: &str, variables: &[(&str, &str)]| resolve(Layer::default(), yaml, variables).map(|s| s.cpu_tier);
     assert_eq!(tier("", &[]), Ok(CpuTier::Auto));

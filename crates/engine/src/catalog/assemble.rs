@@ -164,12 +164,14 @@ fn read_json(path: &Path) -> Result<Value> {
     serde_json::from_slice(&bytes).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))
 }
 
+pub(super) fn tokenizer_path(files: &SafetensorsFiles) -> Result<&Path> {
+    let missing = || Error::unreadable(format!("there is no tokenizer.json beside {}", files.config.display()));
+    files.tokenizer.as_deref().ok_or_else(missing)
+}
+
 /// The tokenizer that lies beside safetensors, with the template and end tokens of the files around it.
 fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tokenizer> {
-    let path = files
-        .tokenizer
-        .as_ref()
-        .ok_or_else(|| Error::unreadable(format!("there is no tokenizer.json beside {}", files.config.display())))?;
+    let path = tokenizer_path(files)?;
     let json = std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))?;
     let optional = |path: &Option<std::path::PathBuf>| path.as_deref().map(read_json).transpose();
     let mut tokenizer_config = optional(&files.tokenizer_config)?.unwrap_or_else(|| Value::Object(Default::default()));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::assemble::{count_parameters, embedding_rows};
+use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;
@@ -99,7 +99,10 @@ fn read(files: &ModelFiles) -> Result<Head> {
     let open = weights::open(files)?;
     let family = match &open.description {
         Description::Gguf(metadata) => families::from_gguf(metadata, embedding_rows(open.weights.as_ref())?)?,
-        Description::Safetensors { config, .. } => families::from_config_json(config)?,
+        Description::Safetensors { config, files } => {
+            tokenizer_path(files)?;
+            families::from_config_json(config)?
+        }
     };
     Ok(Head {
         family: family.name,

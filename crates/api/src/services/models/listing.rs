@@ -112,6 +112,12 @@ impl Listed {
     }
 }
 
+fn each_once(mut listed: Vec<Listed>) -> Vec<Listed> {
+    let mut names = HashSet::new();
+    listed.retain(|entry| names.insert(entry.name.clone()));
+    listed
+}
+
 /// What lies in the model folder, as it was seen last.
 #[derive(Default)]
 pub(super) struct Shelf(Mutex<Option<(Instant, Arc<Vec<AvailableModel>>)>>);
@@ -132,11 +138,19 @@ impl Shelf {
 }
 
 impl Inner {
-    pub(super) fn list(&self) -> Vec<Listed> {
+    /// What is loaded, and with `all` what could be.
+    pub(super) fn models(&self, all: bool) -> Vec<Listed> {
         let loaded = self.engine.models();
         let available = self.shelf.models(&self.engine, &self.model_dir);
         let mut listed: Vec<Listed> = loaded.iter().map(Listed::from).collect();
-        listed.extend(available.iter().filter(|model| self.autoload && model.problem.is_none()).map(Listed::from));
+        listed.extend(available.iter().filter(|model| all && model.problem.is_none()).map(Listed::from));
+        each_once(listed)
+    }
+
+    /// The models, then the aliases that lead to one of them.
+    pub(super) fn list(&self) -> Vec<Listed> {
+        let mut listed = self.models(self.autoload);
+        let available = self.shelf.models(&self.engine, &self.model_dir);
         let aliases = self.world(&available, self.autoload, |world| {
             let of_table = self.table.iter().filter(|alias| alias.state != AliasState::Unserved);
             let names = self.user.keys().chain(of_table.map(|alias| &alias.name));
@@ -144,9 +158,7 @@ impl Inner {
             entries.filter(|entry| entry.status == Status::Alias).collect::<Vec<_>>()
         });
         listed.extend(aliases);
-        let mut names = HashSet::new();
-        listed.retain(|entry| names.insert(entry.name.clone()));
-        listed
+        each_once(listed)
     }
 
     pub(super) fn describe(&self, name: &str) -> Result<Listed> {
@@ -165,10 +177,7 @@ impl Inner {
         let model = match &target {
             Target::Loaded(own) | Target::Available(own) => of_name(own),
             Target::Cached(id) => self.engine.cached(id).as_ref().map(Listed::from),
-            Target::Default => {
-                let default = self.residence.gathering().unwrap_or_else(|| self.residence.preferred());
-                of_name(&default)
-            }
+            Target::Default => of_name(&self.default_name()),
         };
         let model = model.ok_or_else(|| missing("the default model is not loaded"))?;
         let is_own_spelling =

@@ -188,6 +188,12 @@ impl Models {
         blocking(move || Ok(inner.list())).await
     }
 
+    /// The models that may be loaded by name: what is loaded, and all that lies in the model folder and can be read.
+    pub async fn loadable(&self) -> Result<Vec<Listed>> {
+        let inner = Arc::clone(&self.0);
+        blocking(move || Ok(inner.models(true))).await
+    }
+
     /// One entry, by any name that a request may use.
     ///
     /// # Errors
@@ -229,10 +235,7 @@ impl Inner {
                 let path = path.unwrap_or_else(|| id.clone());
                 self.residence.source(&id).unwrap_or_else(|| self.plain(id, path))
             }
-            Target::Default => match self.residence.gathering() {
-                Some(name) => self.source(&name),
-                None => self.source(&self.residence.preferred()),
-            },
+            Target::Default => self.source(&self.default_name()),
         };
         let is_backup = is_default
             && self.backup.as_ref().is_some_and(|backup| backup.name == source.name)
@@ -257,6 +260,16 @@ impl Inner {
     fn plain(&self, name: String, path: String) -> ModelSource {
         let model_dir = self.model_dir.clone();
         ModelSource { name, path, model_dir, draft_model: None, overrides: Overrides::default() }
+    }
+
+    /// The model that answers to no name: where the others are gathering, but not at the backup for longer than it must be.
+    fn default_name(&self) -> String {
+        let preferred = self.residence.preferred();
+        let is_backup = |name: &String| self.backup.as_ref().is_some_and(|backup| backup.name == *name);
+        match self.residence.gathering() {
+            Some(name) if !is_backup(&name) || self.residence.is_failing(&preferred) => name,
+            _ => preferred,
+        }
     }
 
     /// The default model, if it is loaded.

@@ -150,6 +150,11 @@ impl Residence {
         self.lock().preferred.clone()
     }
 
+    /// Whether `name` is not to be tried again yet.
+    pub(super) fn is_failing(&self, name: &str) -> bool {
+        self.lock().failure(name).is_err()
+    }
+
     /// How `name` was loaded the last time.
     pub(super) fn source(&self, name: &str) -> Option<ModelSource> {
         self.lock().sources.get(name).cloned()
