@@ -15,6 +15,7 @@ use crate::services::prompts::Prompts;
 use crate::settings::Settings;
 use crate::wire::chat::Dialogue;
 use crate::wire::options::{Limits, Presets, is_some_name};
+use crate::wire::sampler::Sampler;
 
 /// Seconds after which a client may look again while a model loads.
 const LOADING_RETRY_S: u32 = 2;
@@ -88,6 +89,12 @@ impl State {
             presets: &self.library,
             preset: self.settings.preset.as_deref().filter(|name| is_some_name(name)),
         }
+    }
+
+    /// Whether the preset of the settings can be used: better told at the start than to every client.
+    pub fn check_preset(&self) -> Result<()> {
+        let limits = self.limits();
+        limits.preset.map_or(Ok(()), |name| Sampler::from_preset(name, &limits.presets.preset(name)?).map(drop))
     }
 
     /// What the settings say about a chat's prompt where the request says nothing.

@@ -78,7 +78,7 @@ shaped! {
 }
 
 /// What a chat request means.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Asked {
     /// Who said what, and the tools on offer.
     pub conversation: Conversation,
