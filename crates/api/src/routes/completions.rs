@@ -11,31 +11,37 @@ use engine::{Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage}
 use crate::error::{ApiError, Result};
 use crate::routes::body::Body;
 use crate::routes::sse;
-use crate::services::generation::{Events, draws};
+use crate::services::fill_in::with_suffix;
+use crate::services::generation::{self, Events};
 use crate::services::turn::blocking;
 use crate::state::State;
-use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
+use crate::wire::completions::{Asked, Chunks, Collector, Draws, Header, Request};
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let permit = state.admit()?;
     let Asked { prompts, echo, suffix, best_of, options } = Request::read(&body, state.limits())?;
-    if suffix.is_some() {
-        let message = "`suffix` is not supported: text can be continued, not filled in";
-        return Err(ApiError::unsupported("suffix", message));
-    }
-    if best_of != options.choices {
-        return Err(ApiError::unsupported("best_of", "`best_of` must equal `n`: every draw is handed out"));
-    }
     drop(body);
+    if suffix.is_some() && echo {
+        return Err(ApiError::invalid("echo", "`echo` cannot go with `suffix`: the answer stands between the two"));
+    }
     let model = state.model(options.model.as_deref())?;
+    let draws = Draws { prompts: prompts.len() as u32, drawn: best_of, kept: options.choices };
     let wants_logprobs = options.request.logprobs.is_some();
-    let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
-    let echoes = echo.then(|| Echo::new(&prompts, options.choices, wants_logprobs));
-    let base = GenerateRequest { model: model.name, ..options.request };
+    let header = Header::new(&model.name, draws, wants_logprobs);
+    let echoes = echo.then(|| Echo::new(&prompts, best_of, wants_logprobs));
+    // As OpenAI has it: the end token stands among the logprobs, and whoever scores a prompt with one new token counts on it.
+    let mut base = GenerateRequest { model: model.name, end_logprobs: true, ..options.request };
+    if draws.chooses() {
+        // The likeliest are kept, so every token's own probability must be known.
+        base.logprobs = base.logprobs.or(Some(0));
+    }
     let engine = state.engine.clone();
-    let draws_per_prompt = options.choices;
     let events = blocking(move || {
-        let of_prompt = |prompt| draws(GenerateRequest { prompt, ..base.clone() }, draws_per_prompt);
+        let prompts = match suffix {
+            Some(suffix) => with_suffix(&engine, &base.model, prompts, &suffix)?,
+            None => prompts,
+        };
+        let of_prompt = |prompt| generation::draws(GenerateRequest { prompt, ..base.clone() }, best_of);
         Events::start(&engine, prompts.into_iter().flat_map(of_prompt))
     });
     let mut pieces = Pieces { events: events.await?, echoes };
@@ -46,6 +52,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let mut answer = Collector::new(header);
     while let Some(piece) = pieces.next().await {
         match piece? {
+            (index, Piece::Echo(text, logprobs)) => answer.echo(index, &text, &logprobs),
             (index, Piece::Text(text, logprobs)) => answer.text(index, &text, &logprobs),
             (index, Piece::Done(reason, usage)) => answer.done(index, reason, usage),
         }
@@ -55,6 +62,7 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
 
 /// A part of one choice.
 enum Piece {
+    Echo(String, Vec<TokenLogprobs>),
     Text(String, Vec<TokenLogprobs>),
     Done(FinishReason, Usage),
 }
@@ -104,7 +112,7 @@ impl Echo {
         let mut ready = VecDeque::new();
         if !wants_logprobs {
             let known = texts.iter().enumerate().filter_map(|(index, text)| Some((index as u32, text.clone()?)));
-            ready.extend(known.map(|(index, text)| (index, Piece::Text(text, Vec::new()))));
+            ready.extend(known.map(|(index, text)| (index, Piece::Echo(text, Vec::new()))));
         }
         Self { texts, wants_logprobs, ready }
     }
@@ -124,7 +132,7 @@ impl Echo {
             String::from_utf8_lossy(&bytes).into_owned()
         });
         let tokens = if self.wants_logprobs { tokens } else { Vec::new() };
-        self.ready.push_back((index, Piece::Text(text, tokens)));
+        self.ready.push_back((index, Piece::Echo(text, tokens)));
     }
 }
 
@@ -142,7 +150,9 @@ impl sse::Source for Stream {
     async fn next(&mut self) -> Option<Result<String>> {
         let chunks = &mut self.chunks;
         let event = self.pieces.next().await?.map(|(index, piece)| match piece {
-            Piece::Text(text, logprobs) => sse::data(&chunks.text(index, &text, &logprobs)),
+            Piece::Echo(text, logprobs) | Piece::Text(text, logprobs) => {
+                sse::data(&chunks.text(index, &text, &logprobs))
+            }
             Piece::Done(reason, usage) => sse::data(&chunks.done(index, reason, usage)),
         });
         Some(event)

@@ -2,6 +2,7 @@
 //! Routes call it between reading a request and writing the answer.
 //! Invariant: nothing here knows a shape of the wire or of the HTTP library.
 
+pub mod fill_in;
 pub mod generation;
 pub mod library;
 pub mod models;
