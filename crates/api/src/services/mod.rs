@@ -4,6 +4,7 @@
 
 pub mod defaults;
 pub mod dialogue;
+pub mod fill_in;
 pub mod generation;
 pub mod library;
 pub mod models;
