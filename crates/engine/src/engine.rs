@@ -223,7 +223,7 @@ fn room_for_answer(prompt: usize, request: &GenerateRequest, loaded: &Loaded) ->
 /// The negative prompt's ids. Without a text it is the prompt's last token, as transformers has it; a scale of 1 needs none.
 fn negative_prompt(guidance: &Guidance, tokens: &[u32], loaded: &Loaded) -> Result<Option<NegativePrompt>> {
     let scale = guidance.scale;
-    if scale.is_nan() || scale.abs() > GUIDANCE_SCALE_MAX {
+    if !(-GUIDANCE_SCALE_MAX..=GUIDANCE_SCALE_MAX).contains(&scale) {
         let message = format!("guidance_scale is {scale}, not between -{GUIDANCE_SCALE_MAX} and {GUIDANCE_SCALE_MAX}");
         return Err(Error::invalid("guidance_scale", message));
     }
