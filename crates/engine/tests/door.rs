@@ -20,18 +20,7 @@ fn with_toy(work: impl FnOnce(&Engine)) {
     let engine = Engine::new(EngineConfig { context_tokens: Some(64), threads: Some(1), ..EngineConfig::default() });
     let engine = engine.unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
-    engine
-        .load(
-            ModelSource {
-                name: "toy".to_owned(),
-                path,
-                model_dir: "models".into(),
-                draft_model: None,
-                overrides: Default::default(),
-            },
-            &Silent,
-        )
-        .unwrap();
+    engine.load(ModelSource::new("toy", path), &Silent).unwrap();
     work(&engine);
 }
 

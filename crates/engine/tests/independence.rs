@@ -19,18 +19,7 @@ const CROWD: u32 = 33;
 fn engine(path: &std::path::Path, config: EngineConfig) -> Engine {
     let engine = Engine::new(EngineConfig { context_tokens: Some(512), ..config }).unwrap();
     let path = path.to_str().unwrap().to_owned();
-    engine
-        .load(
-            ModelSource {
-                name: "toy".to_owned(),
-                path,
-                model_dir: "models".into(),
-                draft_model: None,
-                overrides: Default::default(),
-            },
-            &Silent,
-        )
-        .unwrap();
+    engine.load(ModelSource::new("toy", path), &Silent).unwrap();
     engine
 }
 

@@ -19,18 +19,7 @@ fn with_toy(name: &str, work: impl FnOnce(&Engine)) {
     let config = EngineConfig { context_tokens: Some(256), threads: Some(2), ..EngineConfig::default() };
     let engine = Engine::new(config).unwrap();
     let path = folder.path().to_str().unwrap().to_owned();
-    engine
-        .load(
-            ModelSource {
-                name: "toy".to_owned(),
-                path,
-                model_dir: "models".into(),
-                draft_model: None,
-                overrides: Default::default(),
-            },
-            &Silent,
-        )
-        .unwrap();
+    engine.load(ModelSource::new("toy", path), &Silent).unwrap();
     work(&engine);
     // The loop tells its gauges at its next turn.
     let free = || Some(engine.stats()).filter(|stats| stats.blocks_free == stats.blocks_total && stats.running == 0);

@@ -72,6 +72,19 @@ impl Overrides {
     }
 }
 
+impl ModelSource {
+    /// `path` served as `name`, everything else as the settings have it.
+    pub fn new(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            model_dir: "models".into(),
+            draft_model: None,
+            overrides: Overrides::default(),
+        }
+    }
+}
+
 /// A reader that takes nothing for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
