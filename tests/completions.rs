@@ -2,9 +2,13 @@
 //! Runs against the shared in-process server.
 //! Invariant: nothing here depends on what the model says, only on its saying the same thing twice.
 
+use api::settings::Layer;
 use serde_json::{Value, json};
 
 use crate::service::Service;
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::folder::FolderType;
 
 const PATH: &str = "/v1/completions";
 
@@ -116,4 +120,81 @@ fn nothing_new_can_be_asked_for_to_score_a_prompt() {
 fn a_bias_outside_the_vocabulary_names_its_field() {
     let answer = Service::shared().post(PATH, &body(json!("Hello"), json!({"logit_bias": {"4000000000": 1}})));
     assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!("logit_bias")));
+}
+
+#[test]
+fn the_best_of_several_are_handed_out_and_all_are_counted() {
+    let service = Service::shared();
+    let fields = |more: Value| {
+        let mut fields = json!({"temperature": 1.0, "seed": 11, "ignore_eos": true});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body(json!("Once upon a time"), fields)
+    };
+    let all = service.ask(PATH, &fields(json!({"n": 4, "logprobs": 0})));
+    let mean = |choice: &Value| {
+        let logprobs = choice["logprobs"]["token_logprobs"].as_array().unwrap();
+        logprobs.iter().map(|logprob| logprob.as_f64().unwrap()).sum::<f64>() / logprobs.len() as f64
+    };
+    let mut choices = all["choices"].as_array().unwrap().clone();
+    choices.sort_by(|a, b| mean(b).total_cmp(&mean(a)));
+    for (more, echoed) in [(json!({}), ""), (json!({"echo": true}), "Once upon a time")] {
+        let mut asked = fields(json!({"n": 2, "best_of": 4}));
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let best = service.ask(PATH, &asked);
+        assert_eq!(best["choices"].as_array().unwrap().len(), 2);
+        for (index, choice) in choices[..2].iter().enumerate() {
+            assert_eq!(text(&best, index), format!("{echoed}{}", choice["text"].as_str().unwrap()));
+            assert_eq!(best["choices"][index]["index"], index);
+            assert_eq!(best["choices"][index]["logprobs"], Value::Null);
+        }
+        assert_eq!(best["usage"]["completion_tokens"], all["usage"]["completion_tokens"]);
+        assert_eq!(best["usage"]["prompt_tokens"], all["usage"]["prompt_tokens"]);
+    }
+}
+
+#[test]
+fn best_of_and_suffix_are_refused_where_they_cannot_be() {
+    let cases = [
+        (json!({"n": 3, "best_of": 2}), "best_of"),
+        (json!({"best_of": 2, "stream": true}), "best_of"),
+        (json!({"best_of": 100_000}), "best_of"),
+        (json!({"suffix": "the end"}), "suffix"),
+        (json!({"suffix": "the end", "echo": true}), "echo"),
+    ];
+    for (fields, param) in cases {
+        let answer = Service::shared().post(PATH, &body(json!("Hello"), fields.clone()));
+        assert_eq!((answer.status, &answer.json()["error"]["param"]), (400, &json!(param)), "{fields}");
+    }
+}
+
+/// A toy whose vocabulary marks gaps as Qwen Coder's does.
+fn gap_filler() -> (TempFolder, Service) {
+    let folder = TempFolder::new("completions-gap");
+    Toy::named("llama").write_folder(folder.path(), FolderType::Bf16);
+    let path = folder.path().join("tokenizer.json");
+    let marks = [
+        ("<|start_header_id|>", "<|fim_prefix|>"),
+        ("<|end_header_id|>", "<|fim_suffix|>"),
+        ("<|pad|>", "<|fim_middle|>"),
+    ];
+    let named = |json: String, (from, to): (&str, &str)| json.replace(from, to);
+    let json = marks.into_iter().fold(std::fs::read_to_string(&path).unwrap(), named);
+    std::fs::write(&path, json).unwrap();
+    let model = folder.path().to_str().unwrap().to_owned();
+    let service = Service::start(Layer { model: Some(model), ctx_size: Some(256), ..Layer::default() });
+    (folder, service)
+}
+
+#[test]
+fn a_suffix_is_what_the_marked_prompt_is() {
+    let (_folder, service) = gap_filler();
+    let filled = service.ask(PATH, &body(json!(["fn a() {", [40, 41]]), json!({"suffix": "}", "ignore_eos": true})));
+    let marked = "<|fim_prefix|>fn a() {<|fim_suffix|>}<|fim_middle|>";
+    let plain = service.ask(PATH, &body(json!(marked), json!({"ignore_eos": true})));
+    assert_eq!(text(&filled, 0), text(&plain, 0));
+    let bare = service.ask(PATH, &body(json!("fn a() {}"), json!({"ignore_eos": true})));
+    let count = |answer: &Value| answer["usage"]["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(count(&plain), count(&bare) + 3);
+    // Ids are taken as they are: two of them, the suffix, three marks, and nothing before them.
+    assert_eq!(count(&filled), count(&plain) + 2 + 1 + 3);
 }

@@ -97,3 +97,87 @@ fn an_edit_has_its_old_shape() {
     let refused = service.post("/v1/edits", &json!({"input": "lamp"}));
     assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("instruction")));
 }
+
+/// What is asked with a key.
+fn with_key(service: &Service, method: &str, path: &str, key: &str, body: &Value) -> crate::client::Answer {
+    let key = format!("Bearer {key}");
+    Request { method, path, headers: &[("Authorization", &key)], body: &body.to_string() }.send(service.address)
+}
+
+#[test]
+fn a_model_is_loaded_with_arguments_told_of_and_unloaded() {
+    let service = Service::start(Layer::default());
+    let info = |service: &Service| service.get("/v1/internal/model/info").json();
+    assert_eq!(info(&service), json!({"model_name": "starter/chat", "lora_names": [], "loader": "lampstand"}));
+    let names = service.get("/v1/internal/model/list").json();
+    assert!(names["model_names"].as_array().unwrap().contains(&json!("starter/chat")), "{names}");
+
+    let chat = json!({"messages": [{"role": "user", "content": "Hi"}]});
+    let prompt = |service: &Service| service.ask("/v1/internal/chat-prompt", &chat)["prompt"].clone();
+    let own = prompt(&service);
+    let load = |body: Value| service.post("/v1/internal/model/load", &body);
+    let answer = load(json!({"model_name": "starter/chat", "args": {"n_ctx": 300, "gpu_layers": 9, "cpu": false},
+        "instruction_template": "Alpaca"}));
+    assert_eq!((answer.status, answer.json()), (200, json!("OK")));
+    assert_eq!(answer.header("x-lampstand-ignored"), Some("args.gpu_layers"));
+    assert_eq!(service.get("/v1/models/starter/chat").json()["context_length"], 300);
+    assert!(prompt(&service).as_str().unwrap().ends_with("### Response:\n"));
+
+    // A format that is not there is told before anything changes.
+    let unknown = load(json!({"model_name": "starter/chat", "instruction_template": "Nope"}));
+    assert_eq!((unknown.status, &unknown.json()["error"]["param"]), (400, &json!("instruction_template")));
+    let missing = load(json!({"model_name": "no/such-model"}));
+    assert_eq!((missing.status, &missing.json()["error"]["code"]), (404, &json!("model_not_found")));
+    assert!(prompt(&service).as_str().unwrap().ends_with("### Response:\n"));
+
+    let unloaded = service.post("/v1/internal/model/unload", &json!({}));
+    assert_eq!((unloaded.status, unloaded.json()), (200, json!("OK")));
+    assert_eq!(info(&service)["model_name"], "None");
+    assert_eq!(service.post("/v1/internal/model/unload", &json!({})).status, 404);
+    assert_eq!(prompt(&service), own, "what was said at loading is over, and the next request loads the model");
+}
+
+#[test]
+fn what_changes_the_server_wants_the_admin_key() {
+    let secret = |key: &str| Some(api::settings::Secret(key.to_owned()));
+    let service = Service::start(Layer { api_key: secret("user"), admin_key: secret("admin"), ..Layer::default() });
+    let nothing = json!({});
+    let paths = [
+        ("POST", "/v1/internal/model/load"),
+        ("POST", "/v1/internal/model/unload"),
+        ("GET", "/v1/internal/model/list"),
+        ("GET", "/v1/engines/starter/chat"),
+    ];
+    for (method, path) in paths {
+        let refused = with_key(&service, method, path, "user", &nothing);
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (401, &json!("invalid_api_key")), "{path}");
+    }
+    assert_eq!(with_key(&service, "GET", "/v1/internal/model/info", "user", &nothing).status, 200);
+    let loaded = with_key(&service, "GET", "/v1/engines/starter/chat", "admin", &nothing);
+    assert_eq!(loaded.json(), json!({"id": "starter/chat", "object": "engine", "owner": "self", "ready": true}));
+}
+
+#[test]
+fn engines_complete_as_their_models_do() {
+    let service = Service::shared();
+    let engines = service.get("/v1/engines").json();
+    let first = json!({"id": "starter/chat", "object": "engine", "owner": "user", "ready": true});
+    assert_eq!((&engines["object"], &engines["data"][0]), (&json!("list"), &first));
+
+    let body = json!({"prompt": "Once", "max_tokens": 6, "temperature": 0});
+    let text = &service.ask("/v1/completions", &body)["choices"][0]["text"];
+    for path in ["/v1/engines/starter/chat/completions", "/v1/engines/gpt-3.5-turbo/completions", "/v1/text_completion"]
+    {
+        assert_eq!(&service.ask(path, &body)["choices"][0]["text"], text, "{path}");
+    }
+    let old = json!({"context": "Once", "length": 6, "temperature": 0});
+    let generated = service.ask("/v1/engines/starter/chat/generate", &old);
+    assert_eq!(&generated["data"][0]["text"], text);
+    assert!(generated.get("choices").is_none() && generated["usage"]["completion_tokens"] == 6);
+    let mut streamed = old;
+    streamed["stream"] = true.into();
+    let events = service.post("/v1/engines/starter/chat/generate", &streamed);
+    let joined: String = events.chunks().iter().filter_map(|chunk| chunk["data"][0]["text"].as_str()).collect();
+    assert_eq!(joined, text.as_str().unwrap());
+    assert_eq!(service.post("/v1/engines/none/completions", &body).status, 404);
+}

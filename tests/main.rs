@@ -16,6 +16,7 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
 mod models;
+mod modes;
 mod parameters;
 mod requests;
 mod sdk;

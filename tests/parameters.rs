@@ -138,4 +138,7 @@ fn presets_of_requests_and_settings_count() {
     assert_eq!(Service::shared().ask("/v1/completions", &named)["choices"], wanted);
     let own = Service::start(Layer { preset: Some("Deterministic".into()), ..Layer::default() });
     assert_eq!(own.ask("/v1/completions", &body)["choices"], wanted);
+    assert!(own.state.check_preset().is_ok());
+    let wrong = Service::start_without_model(Layer { preset: Some("Yoda".into()), ..Layer::default() });
+    assert!(wrong.state.check_preset().unwrap_err().message.contains("LLaMA-Precise"));
 }

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::command::Running;
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::folder::FolderType;
 
 const KEY: &str = "the-key";
 
@@ -54,4 +57,27 @@ fn python_client() {
 #[test]
 fn node_client() {
     drive("node", "client.mjs", &["--input-type=module", "-e", "await import('openai')"]);
+}
+
+/// lm-evaluation-harness, which scores texts by their prompts' logprobs, with a toy that it and transformers can read too.
+#[test]
+fn lm_eval() {
+    // It is too large for every run, so whoever has it names its Python and then means it.
+    let named = std::env::var("LAMPSTAND_LM_EVAL").ok();
+    let program = named.clone().unwrap_or_else(|| "python3".to_owned());
+    if !is_installed(&program, &["-c", "import lm_eval.models.openai_completions"]) {
+        assert!(named.is_none(), "{program} has no lm-evaluation-harness");
+        eprintln!("lm-evaluation-harness is not installed: tests/sdk/lm_eval.py is skipped");
+        return;
+    }
+    let toy = TempFolder::new("sdk-lm-eval");
+    Toy::named("llama").write_folder(toy.path(), FolderType::F32);
+    let path = toy.path().to_str().unwrap();
+    let server = Running::start(&["--api-key", KEY, "--model", path, "--ctx-size", "256"]);
+    let script = self::folder().join("lm_eval.py");
+    let url = format!("http://{}", server.address);
+    let output = Command::new(program).arg(script).args([&url, path, KEY]).current_dir(toy.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("all passed"), "{said}");
 }

@@ -50,6 +50,7 @@ fn start(flags: Layer, file: Option<PathBuf>) -> Result<(), String> {
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let engine = Engine::new(settings.engine_config()).map_err(|error| error.message)?;
     let state = Data::new(State::new(engine, settings));
+    state.check_preset().map_err(|error| error.message)?;
     let loaded = load_beside(state.clone(), address);
     let system = actix_web::rt::System::new();
     let served = system.block_on(serve(listener, state.clone(), loaded));

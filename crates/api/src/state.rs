@@ -10,11 +10,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Kind, Result};
+use crate::services::defaults::Defaults;
 use crate::services::library::{self, Library};
 use crate::services::models::Models;
 use crate::services::prompts::Prompts;
+use crate::services::renderer::Renderer;
 use crate::settings::Settings;
 use crate::wire::options::{Limits, Presets, is_some_name};
+use crate::wire::sampler::Sampler;
 
 /// Seconds after which a client may look again while a model loads.
 const LOADING_RETRY_S: u32 = 2;
@@ -25,10 +28,8 @@ pub struct State {
     pub engine: Engine,
     /// Resolved once, at the start.
     pub settings: Settings,
-    /// Compiled chat templates.
-    pub prompts: Prompts,
-    /// Presets, characters and instruction templates by name.
-    pub library: Library,
+    /// Makes prompts.
+    pub renderer: Renderer,
     /// Which model answers.
     pub models: Models,
     loading: RwLock<Option<String>>,
@@ -42,10 +43,14 @@ impl State {
     /// A server that is still loading.
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
-        let library = Library::new(&settings.template_dir);
+        let renderer = Renderer {
+            prompts: Prompts::default(),
+            library: Library::new(&settings.template_dir),
+            defaults: Defaults::new(&settings.model_dir),
+        };
         let models = Models::new(engine.clone(), &settings);
         let loading = RwLock::new(Some("starting".into()));
-        Self { engine, settings, prompts: Prompts::default(), library, models, loading, places }
+        Self { engine, settings, renderer, models, loading, places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
@@ -95,9 +100,15 @@ impl State {
         Limits {
             choices_max: self.settings.choices_max,
             prompts_max: self.settings.prompts_max,
-            presets: &self.library,
+            presets: &self.renderer.library,
             preset: self.settings.preset.as_deref().filter(|name| is_some_name(name)),
         }
+    }
+
+    /// Whether the preset of the settings can be used: better told at the start than to every client.
+    pub fn check_preset(&self) -> Result<()> {
+        let limits = self.limits();
+        limits.preset.map_or(Ok(()), |name| Sampler::from_preset(name, &limits.presets.preset(name)?).map(drop))
     }
 
     /// What the settings say about a chat's prompt where the request says nothing.

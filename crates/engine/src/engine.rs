@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::request::{GenerateRequest, Guidance, Prompt};
 use crate::sampling::{self, Marks, TOP_LOGPROBS_MAX};
 use crate::scheduler::submission::{EVENTS_MAX, NegativePrompt, Submission};
-use crate::tokens::TokenStream;
+use crate::tokens::{FillIn, TokenStream};
 
 pub use crate::catalog::{ModelSource, Overrides};
 
@@ -87,6 +87,14 @@ impl Engine {
         self.catalog.get(model)?.tokenizer.encode(text, add_special)
     }
 
+    /// The marks of a text with a gap, if the model was trained to fill one.
+    ///
+    /// # Errors
+    /// `ModelNotFound`.
+    pub fn fill_in(&self, model: &str) -> Result<Option<FillIn>> {
+        Ok(self.catalog.get(model)?.tokenizer.fill_in().cloned())
+    }
+
     /// The text of tokens, special ones by name unless `skip_special`.
     ///
     /// # Errors
@@ -120,6 +128,7 @@ impl Engine {
         let generation = Generation::new(receiver, loaded.tokenizer.clone(), stream, Arc::clone(&satisfied), &tokens);
         let timeout = request.timeout.or(self.catalog.config().timeout);
         let bounded = |top: Option<u8>| top.map(|top| top.min(TOP_LOGPROBS_MAX as u8));
+        let end_tokens = if request.ignore_eos { Arc::from([]) } else { loaded.tokenizer.end_ids(&tokens) };
         loaded.queue.push(Submission {
             tokens,
             sampling: request.sampling,
@@ -127,9 +136,10 @@ impl Engine {
             seed: RandomState::new().build_hasher().finish(),
             max_tokens,
             min_tokens: request.min_tokens as usize,
-            end_tokens: if request.ignore_eos { Arc::from([]) } else { Arc::from(loaded.tokenizer.eos_ids()) },
+            end_tokens,
             logprobs: bounded(request.logprobs),
             prompt_logprobs: bounded(request.prompt_logprobs),
+            end_logprobs: request.end_logprobs,
             guidance,
             tokens_per_second_max: request.tokens_per_second_max,
             draft_tokens_max: request.draft_tokens_max,

@@ -97,6 +97,11 @@ impl Generation {
                 Ok(Some(Event::Distribution(named)))
             }
             StepEvent::Token { id, logprobs } => self.token(id, logprobs),
+            StepEvent::End(logprobs) => {
+                let named = self.named(logprobs)?;
+                self.held.push_back((self.bytes_in, named));
+                Ok(None)
+            }
             StepEvent::Done { reason, cached_tokens, completion_tokens } => {
                 self.usage.cached_tokens = cached_tokens;
                 self.usage.completion_tokens = completion_tokens;

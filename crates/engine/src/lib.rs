@@ -35,3 +35,4 @@ pub use progress::Progress;
 pub use request::{
     Adaptive, Distribution, Dry, DynamicTemperature, GenerateRequest, Guidance, Mirostat, Prompt, SamplerStep, Sampling,
 };
+pub use tokens::FillIn;

@@ -254,6 +254,8 @@ pub struct GenerateRequest {
     pub logprobs: Option<u8>,
     /// The same for the prompt's tokens.
     pub prompt_logprobs: Option<u8>,
+    /// Where logprobs are reported, report those of the end token too, though it adds no text.
+    pub end_logprobs: bool,
     /// The answer is a text of its own, as in a chat, and does not go on where the prompt ends: a space that the
     /// tokenizer puts before every first word is then no part of it.
     pub begins_text: bool,
@@ -289,6 +291,7 @@ impl GenerateRequest {
             stop: Vec::new(),
             logprobs: None,
             prompt_logprobs: None,
+            end_logprobs: false,
             begins_text: false,
             skip_special_tokens: true,
             guidance: None,

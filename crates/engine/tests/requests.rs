@@ -237,3 +237,18 @@ fn a_bound_on_speed_or_guessing_changes_no_token() {
         assert_eq!(engine.stats().drafted_tokens, before);
     });
 }
+
+#[test]
+fn the_end_token_is_scored_where_asked_for() {
+    with_toy("requests-end", |engine| {
+        let end = engine.tokenize("toy", "<|im_end|>", false).unwrap()[0];
+        let mut request = request(10);
+        request.sampling.logit_bias = vec![(end, 1e4)];
+        (request.ignore_eos, request.logprobs) = (false, Some(1));
+        for (end_logprobs, wanted) in [(false, vec![]), (true, vec![end])] {
+            request.end_logprobs = end_logprobs;
+            let (text, ids, usage) = answer(engine.generate(request.clone()).unwrap());
+            assert_eq!((text.as_str(), ids, usage.completion_tokens), ("", wanted, 1));
+        }
+    });
+}

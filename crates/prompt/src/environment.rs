@@ -42,6 +42,8 @@ pub(crate) fn new() -> Environment<'static> {
         .map_err(|_| Stop::text_too_long())
     });
     environment.add_function("raise_exception", raise_exception);
+    // It tells of the engine's inside, and no chat template needs it.
+    environment.remove_global("debug");
     add_filters(&mut environment);
     add_checks(&mut environment);
     // To Python a text and a map are sequences too: they have a length and items.
@@ -58,7 +60,7 @@ pub(crate) fn new() -> Environment<'static> {
 fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", to_json);
     environment.add_filter("string", |state: &mut State, value: &Value| match value.as_str() {
-        Some(text) => Ok(Value::from(text)),
+        Some(_) => bounds::check_time(state).map(|()| value.clone()),
         None => bounds::print(state, value).map(Value::from),
     });
     environment.add_filter("join", join_filter);
@@ -77,8 +79,12 @@ fn add_filters(environment: &mut Environment<'static>) {
         fill(state, format, &arguments)
     });
     environment.add_filter("indent", indent);
-    environment.add_filter("int", |value: &Value, default: Option<i64>| to_integer(value, default.unwrap_or(0)));
-    environment.add_filter("float", |value: &Value, default: Option<f64>| to_float(value).or(default).unwrap_or(0.0));
+    environment.add_filter("int", |state: &mut State, value: &Value, default: Option<i64>| {
+        bounds::check_time(state).map(|()| to_integer(value, default.unwrap_or(0)))
+    });
+    environment.add_filter("float", |state: &mut State, value: &Value, default: Option<f64>| {
+        bounds::check_time(state).map(|()| to_float(value).or(default).unwrap_or(0.0))
+    });
     measured::add_to(environment);
 }
 

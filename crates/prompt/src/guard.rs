@@ -15,6 +15,9 @@ use crate::scan::{Edits, Kind, Tag, tags};
 /// A text may be repeated so often by a literal, as in `'-' * 20`; otherwise only numbers are multiplied.
 const LITERAL_REPEAT_MAX: usize = 4096;
 
+/// Places that a subscript may name in a text without counting for long.
+const PLAIN_PLACE_MAX: usize = 1000;
+
 /// The source with checks in it, or why it is refused.
 pub(crate) fn guard(source: &str) -> Result<String, &'static str> {
     let tags = tags(source);
@@ -23,6 +26,7 @@ pub(crate) fn guard(source: &str) -> Result<String, &'static str> {
     for tag in &tags {
         check_operands(source, tag, &mut edits);
         check_compared(source, tag, &mut edits);
+        check_subscripts(source, tag, &mut edits);
         check_conditions(source, tag, &mut edits);
         check_set(source, tag, &mut edits);
     }
@@ -99,20 +103,60 @@ fn check_compared(source: &str, tag: &Tag, edits: &mut Edits) {
     }
 }
 
-/// Looks at the clock where a template loops, and where it decides by what may take long: calls, filters and slices.
-/// Comparisons look by themselves, and what remains is as quick as a step.
+/// Looks at the clock beside slices and computed places, as texts are counted through for them; not beside keys.
+fn check_subscripts(source: &str, tag: &Tag, edits: &mut Edits) {
+    for open in 1..tag.tokens.len() {
+        if tag.word(source, open) != "[" || !tag.ends_operand(source, open - 1) {
+            continue;
+        }
+        let close = tag.group_end(source, open).saturating_sub(1);
+        let inside = open + 1..close;
+        let is_plain = inside.len() == 1
+            && match tag.tokens[open + 1].kind {
+                Kind::Text => true,
+                Kind::Number => tag.word(source, open + 1).parse().is_ok_and(|place: usize| place <= PLAIN_PLACE_MAX),
+                _ => false,
+            };
+        if is_plain || inside.is_empty() {
+            continue;
+        }
+        match inside.clone().find(|&index| tag.word(source, index) != ":") {
+            None => edits.insert(tag.tokens[open + 1].range.start, &format!("0|{TIMED}")),
+            Some(from) => {
+                let to = tag.at_depth_0(source, from, ":").unwrap_or(close).min(close);
+                edits.insert(tag.tokens[from].range.start, "(");
+                edits.insert(tag.tokens[to - 1].range.end, &format!(")|{TIMED}"));
+            }
+        }
+    }
+}
+
+/// Looks at the clock where a template loops, and where it decides by what may take long: calls, filters and maps.
+/// Comparisons and subscripts look by themselves, and what remains is as quick as a step.
 fn check_conditions(source: &str, tag: &Tag, edits: &mut Edits) {
     if !tag.is_block {
         return;
     }
+    let length = tag.tokens.len();
+    // At the head of every round and every call, and behind statements that only compute.
+    if matches!(tag.word(source, 0), "for" | "macro" | "call" | "do" | "with") {
+        let end = &source[..tag.range.end - 2];
+        let sign = if end.ends_with('-') {
+            "-"
+        } else if end.ends_with('+') {
+            "+"
+        } else {
+            ""
+        };
+        edits.insert(tag.range.end, &format!("{{% if 0|{TIMED} %}}{{% endif {sign}%}}"));
+    }
     let mut timed = |from: usize, to: usize, always: bool| {
-        let may_take_long = (from..to).any(|index| matches!(tag.word(source, index), "(" | "|" | ":"));
+        let may_take_long = (from..to).any(|index| matches!(tag.word(source, index), "(" | "|" | "{"));
         if from < to && (always || may_take_long) {
             edits.insert(tag.tokens[from].range.start, "(");
             edits.insert(tag.tokens[to - 1].range.end, &format!(")|{TIMED}"));
         }
     };
-    let length = tag.tokens.len();
     match tag.word(source, 0) {
         "if" | "elif" => timed(1, length, false),
         "for" => {
@@ -168,6 +212,9 @@ mod tests {
             ("{% if (a+b)*c -%}", "{% if ((a|__limited+b|__limited)|__factor*c|__factor)|__timed -%}"),
             ("{% set x = a+b -%}", "{% set x = (a|__limited+b|__limited)|__nested -%}"),
             ("{% set n.x, y = [n] %}{% set z = 'a' %}", "{% set n.x, y = ([n])|__kept %}{% set z = 'a' %}"),
+            ("{{ a[-1][0]['k'][i + j] }}", "{{ a[(-1)|__timed][0]['k'][(i|__limited + j|__limited)|__timed] }}"),
+            ("{{ a[:] }}{{ a[1:f(b)] }}{{ [x, y] }}", "{{ a[0|__timed:] }}{{ a[(1)|__timed:f(b)] }}{{ [x, y] }}"),
+            ("{{ a[::-1] }}{{ a[:n][:2] }}", "{{ a[::(-1)|__timed] }}{{ a[:(n)|__timed][:(2)|__timed] }}"),
             ("{{ i + 1 }}", "{{ i|__limited + 1 }}"),
             ("{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}", "{{ 2 ** n }}{{ a - b }}{{ -a }}{{ f(+1) }}"),
             ("{{ '-' * 20 }}{{ '-' * 5000 }}", "{{ '-' * 20 }}{{ '-'|__factor * 5000 }}"),
@@ -179,11 +226,11 @@ mod tests {
             ),
             (
                 "{% for a, b in c.d() if b not in e recursive %}",
-                "{% for a, b in (c.d())|__timed if b not in e|__timed recursive %}",
+                "{% for a, b in (c.d())|__timed if b not in e|__timed recursive %}{% if 0|__timed %}{% endif %}",
             ),
             (
-                "{% for a in recursive %}{% elif x is in(y) %}",
-                "{% for a in (recursive)|__timed %}{% elif (x is in(y))|__timed %}",
+                "{% for a in recursive -%}{% elif x is in(y) %}",
+                "{% for a in (recursive)|__timed -%}{% if 0|__timed %}{% endif -%}{% elif (x is in(y))|__timed %}",
             ),
         ];
         for (source, expected) in cases {

@@ -114,6 +114,19 @@ pub fn by_name(name: &str) -> Option<String> {
     parse(shipped::find(&SHIPPED, name)?).ok()
 }
 
+/// The template source in a file of this name: Jinja as it is where the name ends with `.jinja` or `.jinja2`, YAML otherwise.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_file(name: &str, text: &str) -> Result<String, InstructionError> {
+    let is_jinja = name.rsplit_once('.').is_some_and(|(_, ending)| ["jinja", "jinja2"].contains(&ending));
+    match is_jinja {
+        true if text.len() <= FILE_BYTES_MAX => Ok(text.to_owned()),
+        true => Err(InstructionError::Shape("the file is too long".into())),
+        false => parse(text),
+    }
+}
+
 /// The source of the fallback, [`DEFAULT_NAME`].
 pub fn fallback() -> String {
     by_name(DEFAULT_NAME).unwrap_or_default()
@@ -239,6 +252,8 @@ mod tests {
         assert_eq!(by_name("wizard-mega sharegpt.YAML"), by_name("Wizard-Mega ShareGPT"));
         assert_eq!(by_name("None"), by_name("Alpaca"));
         assert_eq!(by_name("none of these"), None);
+        assert_eq!(parse_file("a.jinja", "{{ x }}").unwrap(), "{{ x }}");
+        assert_eq!(parse_file("a.yaml", "instruction_template: '{{ x }}'").unwrap(), "{{ x }}");
         assert!(!fallback().is_empty());
     }
 

@@ -35,6 +35,32 @@ pub(crate) fn add_to(environment: &mut Environment<'static>) {
     measure!(1; upper, lower, title, capitalize, trim, reverse, escape);
     measure!(CHARACTER_BYTES; list, sort, unique, map, select, reject, selectattr, rejectattr, groupby, sum, min, max);
     measure!(1; dictsort, items);
+    // Only a text is counted through for these.
+    environment.add_filter("__engine_length", filters::length);
+    environment.add_filter("__engine_first", filters::first);
+    environment.add_filter("__engine_last", filters::last);
+    let ends = [("length", "__engine_length"), ("count", "__engine_length")];
+    for (name, hidden) in ends.into_iter().chain([("first", "__engine_first"), ("last", "__engine_last")]) {
+        environment.add_filter(name, move |state: &mut State, value: &Value| {
+            bounds::charge(state, value.as_str().map_or(0, str::len))?;
+            state.apply_filter(hidden, std::slice::from_ref(value))
+        });
+    }
+    for (names, wanted) in [(&["eq", "equalto", "=="][..], true), (&["ne", "!="][..], false)] {
+        for name in names {
+            environment.add_test(*name, move |state: &mut State, value: &Value, other: &Value| {
+                charge(state, Some(value), 1).map(|()| (value == other) == wanted)
+            });
+        }
+    }
+    let cases: [(&str, fn(&str) -> String); 2] = [("lower", str::to_lowercase), ("upper", str::to_uppercase)];
+    for (name, convert) in cases {
+        environment.add_test(name, move |state: &mut State, value: &Value| {
+            charge(state, Some(value), 1)?;
+            let is_it = |text: &str| text.chars().any(char::is_alphabetic) && convert(text) == text;
+            Ok::<bool, Error>(value.as_str().is_some_and(is_it))
+        });
+    }
     environment.add_test("in", |state: &mut State, value: &Value, many: &Value| {
         charge(state, Some(many), 1)?;
         tests::is_in(state, value, many)

@@ -193,7 +193,7 @@ impl Tag {
     }
 
     /// The index behind the bracket that closes the one at `open`.
-    fn group_end(&self, source: &str, open: usize) -> usize {
+    pub(crate) fn group_end(&self, source: &str, open: usize) -> usize {
         let mut depth = 0_usize;
         for at in open..self.tokens.len() {
             match self.word(source, at) {

@@ -156,7 +156,9 @@ fn assert_too_long(source: &str) {
 fn time_is_bounded_where_steps_are_not() {
     // Quick for the probes, which do not say `Hi`.
     let slow = |body: &str| {
-        format!("{{% set many = range(50000) | list %}}{{% if messages[0].content == 'Hi' %}}{body}{{% endif %}}")
+        format!(
+            "{{% set many = range(50000) | list %}}{{% set text = many | join %}}{{% if messages[0].content == 'Hi' %}}{body}{{% endif %}}"
+        )
     };
     for body in [
         "{% for i in range(99999) %}{% if 'a' in many %}{% endif %}{% endfor %}",
@@ -167,6 +169,10 @@ fn time_is_bounded_where_steps_are_not() {
         "{{ range(50000) | select('in', many) | list | length }}",
         "{{ range(50000) | reject('in', many) | list | length }}",
         "{% for i in range(99999) %}{% set x = many | sort %}{% endfor %}",
+        "{% for i in range(99999) %}{% if text[-1] %}{% endif %}{% endfor %}",
+        "{% for i in range(99999) %}{% with x = text[1:], y = text | length %}{% endwith %}{% endfor %}",
+        "{% for i in range(99999) %}{% with x = text is lower and text is upper %}{% endwith %}{% endfor %}",
+        "{% macro e(x) %}{% endmacro %}{% for i in range(99999) %}{% do e(many[:]) %}{% endfor %}",
         "{% macro m(n) %}{% for i in range(9) %}{{ m(n + 1) if n < 9 }}{% endfor %}{% endmacro %}{{ m(1) }}",
     ] {
         assert_too_long(&slow(body));

@@ -13,6 +13,7 @@ use crate::routes::body::Body;
 use crate::routes::signature::Signature;
 use crate::routes::sse;
 use crate::services::models::Lease;
+use crate::services::renderer::Script;
 use crate::services::turn::{Delta, Reply, Turn};
 use crate::state::{Permit, State};
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
@@ -33,9 +34,9 @@ async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>) 
     let (stream, include_usage) = (asked.options.stream, asked.options.include_usage);
     let signature = Signature::of(&lease);
     let turn = turn(state, asked, &lease, dialect);
-    let header = Header::new(&turn.model.name);
+    let header = Header::new(&turn.script.model.name);
     let (choices, wants_logprobs) = (turn.choices, turn.request.logprobs.is_some());
-    let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
+    let mut reply = turn.begin(&state.engine, &state.renderer).await?;
     let signature = signature.dropped(reply.dropped_messages());
     if stream {
         if lease.has_backup() {
@@ -63,7 +64,7 @@ pub(super) async fn prompt(state: Data<State>, Body(body): Body) -> Result<HttpR
     let dialect = Dialect::of(state.settings.compat, asked.options.model.is_some());
     let lease = state.models.lease(asked.options.model.as_deref()).await?;
     let turn = turn(&state, asked, &lease, dialect);
-    let prompt = turn.prompt(&state.engine, &state.prompts, &state.library).await?;
+    let prompt = turn.prompt(&state.engine, &state.renderer).await?;
     Ok(HttpResponse::Ok().json(json!({"prompt": prompt})))
 }
 
@@ -72,14 +73,8 @@ fn turn(state: &State, asked: Asked, lease: &Lease, dialect: Dialect) -> Turn {
     let mut dialogue = dialogue.over(state.dialogue());
     // As text-generation-webui does; OpenAI's API refuses.
     dialogue.truncates.get_or_insert(dialect == Dialect::Oobabooga);
-    Turn {
-        model: lease.model().clone(),
-        conversation,
-        dialogue,
-        variables: template_variables,
-        request: options.request,
-        choices: options.choices,
-    }
+    let script = Script { model: lease.model().clone(), conversation, dialogue, variables: template_variables };
+    Turn { script, request: options.request, choices: options.choices }
 }
 
 /// The events of one streamed answer.

@@ -14,11 +14,12 @@ use crate::error::{ApiError, Result};
 use crate::routes::body::Body;
 use crate::routes::signature::Signature;
 use crate::routes::sse;
-use crate::services::generation::{Events, draws};
+use crate::services::fill_in::with_suffix;
+use crate::services::generation::{self, Events};
 use crate::services::models::Lease;
 use crate::services::turn::blocking;
 use crate::state::{Permit, State};
-use crate::wire::completions::{Asked, Chunks, Collector, Header, Request};
+use crate::wire::completions::{Asked, Chunks, Collector, Draws, Header, Request};
 use crate::wire::dialect::Dialect;
 use crate::wire::engines::generate_answer;
 
@@ -55,12 +56,8 @@ impl Form {
 pub(super) async fn serve(state: Data<State>, body: &[u8], model: Option<String>, form: Form) -> Result<HttpResponse> {
     let permit = Arc::new(state.admit()?);
     let mut asked = Request::read(body, state.limits())?;
-    if asked.suffix.is_some() {
-        let message = "`suffix` is not supported: text can be continued, not filled in";
-        return Err(ApiError::unsupported("suffix", message));
-    }
-    if asked.best_of != asked.options.choices {
-        return Err(ApiError::unsupported("best_of", "`best_of` must equal `n`: every draw is handed out"));
+    if asked.suffix.is_some() && asked.echo {
+        return Err(ApiError::invalid("echo", "`echo` cannot go with `suffix`: the answer stands between the two"));
     }
     asked.options.model = model.or(asked.options.model);
     let name = asked.options.model.clone();
@@ -69,17 +66,26 @@ pub(super) async fn serve(state: Data<State>, body: &[u8], model: Option<String>
 }
 
 async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>, form: Form) -> Result<HttpResponse> {
-    let Asked { prompts, echo, options, .. } = asked;
+    let Asked { prompts, echo, suffix, best_of, options } = asked;
     let dialect = Dialect::of(state.settings.compat, options.model.is_some());
     let (model, signature) = (lease.model().clone(), Signature::of(&lease));
+    let draws = Draws { prompts: prompts.len() as u32, drawn: best_of, kept: options.choices };
     let wants_logprobs = options.request.logprobs.is_some();
-    let header = Header::new(&model.name, prompts.len() as u32, options.choices, wants_logprobs);
-    let echoes = echo.then(|| Echo::new(&prompts, options.choices, wants_logprobs));
-    let base = GenerateRequest { model: model.name, ..options.request };
+    let header = Header::new(&model.name, draws, wants_logprobs);
+    let echoes = echo.then(|| Echo::new(&prompts, best_of, wants_logprobs));
+    // As OpenAI has it: the end token stands among the logprobs, and whoever scores a prompt with one new token counts on it.
+    let mut base = GenerateRequest { model: model.name, end_logprobs: true, ..options.request };
+    if draws.chooses() {
+        // The likeliest are kept, so every token's own probability must be known.
+        base.logprobs = base.logprobs.or(Some(0));
+    }
     let engine = state.engine.clone();
-    let draws_per_prompt = options.choices;
     let events = blocking(move || {
-        let of_prompt = |prompt| draws(GenerateRequest { prompt, ..base.clone() }, draws_per_prompt);
+        let prompts = match suffix {
+            Some(suffix) => with_suffix(&engine, &base.model, prompts, &suffix)?,
+            None => prompts,
+        };
+        let of_prompt = |prompt| generation::draws(GenerateRequest { prompt, ..base.clone() }, best_of);
         Events::start(&engine, prompts.into_iter().flat_map(of_prompt))
     });
     let mut pieces = Pieces { events: events.await?, echoes };
@@ -94,6 +100,7 @@ async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>, 
     let mut answer = Collector::new(header);
     while let Some(piece) = pieces.next().await {
         match piece? {
+            (index, Piece::Echo(text, logprobs)) => answer.echo(index, &text, &logprobs),
             (index, Piece::Text(text, logprobs)) => answer.text(index, &text, &logprobs),
             (index, Piece::Done(reason, usage)) => answer.done(index, reason, usage),
         }
@@ -103,6 +110,7 @@ async fn answer(state: &State, asked: Asked, lease: Lease, permit: Arc<Permit>, 
 
 /// A part of one choice.
 enum Piece {
+    Echo(String, Vec<TokenLogprobs>),
     Text(String, Vec<TokenLogprobs>),
     Done(FinishReason, Usage),
 }
@@ -152,7 +160,7 @@ impl Echo {
         let mut ready = VecDeque::new();
         if !wants_logprobs {
             let known = texts.iter().enumerate().filter_map(|(index, text)| Some((index as u32, text.clone()?)));
-            ready.extend(known.map(|(index, text)| (index, Piece::Text(text, Vec::new()))));
+            ready.extend(known.map(|(index, text)| (index, Piece::Echo(text, Vec::new()))));
         }
         Self { texts, wants_logprobs, ready }
     }
@@ -172,7 +180,7 @@ impl Echo {
             String::from_utf8_lossy(&bytes).into_owned()
         });
         let tokens = if self.wants_logprobs { tokens } else { Vec::new() };
-        self.ready.push_back((index, Piece::Text(text, tokens)));
+        self.ready.push_back((index, Piece::Echo(text, tokens)));
     }
 }
 
@@ -193,7 +201,9 @@ impl sse::Source for Stream {
     async fn next(&mut self) -> Option<Result<String>> {
         let (chunks, form) = (&mut self.chunks, self.form);
         let event = self.pieces.next().await?.map(|(index, piece)| match piece {
-            Piece::Text(text, logprobs) => form.event(&chunks.text(index, &text, &logprobs)),
+            Piece::Echo(text, logprobs) | Piece::Text(text, logprobs) => {
+                form.event(&chunks.text(index, &text, &logprobs))
+            }
             Piece::Done(reason, usage) => form.event(&chunks.done(index, reason, usage)),
         });
         Some(event)

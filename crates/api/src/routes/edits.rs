@@ -9,6 +9,7 @@ use serde_json::Map;
 use crate::error::Result;
 use crate::routes::body::Body;
 use crate::routes::signature::Signature;
+use crate::services::renderer::Script;
 use crate::services::turn::{Delta, Turn};
 use crate::state::State;
 use crate::wire::edits::{Asked, Edit, read};
@@ -19,15 +20,10 @@ pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpR
     let Asked { conversation, options } = read(&body, state.limits())?;
     let lease = state.models.lease(options.model.as_deref()).await?;
     let Options { request, choices, .. } = options;
-    let turn = Turn {
-        model: lease.model().clone(),
-        conversation,
-        dialogue: state.dialogue(),
-        variables: Map::new(),
-        request,
-        choices,
-    };
-    let mut reply = turn.begin(&state.engine, &state.prompts, &state.library).await?;
+    let model = lease.model().clone();
+    let script = Script { model, conversation, dialogue: state.dialogue(), variables: Map::new() };
+    let turn = Turn { script, request, choices };
+    let mut reply = turn.begin(&state.engine, &state.renderer).await?;
     let mut edit = Edit::new(choices);
     while let Some(delta) = reply.next().await {
         match delta? {

@@ -11,6 +11,7 @@ mod edits;
 mod engines;
 mod health;
 mod internal;
+mod loading;
 mod logits;
 mod models;
 mod signature;
@@ -139,6 +140,30 @@ pub const TABLE: &[Row] = &[
         path: "/v1/internal/stop-generation",
         summary: "End all generations, everybody's",
         handler: |route| route.to(internal::stop_generation),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/internal/model/info",
+        summary: "Tell which model is loaded",
+        handler: |route| route.to(loading::info),
+    },
+    Row {
+        method: "GET",
+        path: "/v1/internal/model/list",
+        summary: "List what can be loaded; wants the admin key",
+        handler: |route| route.to(loading::list),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/model/load",
+        summary: "Load a model, with arguments by text-generation-webui's names; wants the admin key",
+        handler: |route| route.to(loading::load),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/internal/model/unload",
+        summary: "Unload the model; wants the admin key",
+        handler: |route| route.to(loading::unload),
     },
     Row {
         method: "GET",

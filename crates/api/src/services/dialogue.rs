@@ -55,6 +55,8 @@ fn instruct(dialogue: &Dialogue, library: &Library) -> Result<Option<Source>> {
 /// An instruction template by its name.
 pub fn named(library: &Library, name: &str) -> Result<Source> {
     const PARAM: &str = "instruction_template";
+    // What text-generation-webui has it mean.
+    let name = if name.eq_ignore_ascii_case("None") { "Alpaca" } else { name };
     let file = library.require(Kind::Instruction, name)?;
     let text = match file.extension {
         "jinja" | "jinja2" => file.text,

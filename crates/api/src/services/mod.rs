@@ -2,10 +2,13 @@
 //! Routes call it between reading a request and writing the answer.
 //! Invariant: nothing here knows a shape of the wire or of the HTTP library.
 
+pub mod defaults;
 pub mod dialogue;
+pub mod fill_in;
 pub mod generation;
 pub mod library;
 pub mod models;
 pub mod prompts;
+pub mod renderer;
 pub mod turn;
 pub mod window;

@@ -4,30 +4,18 @@
 
 use std::collections::VecDeque;
 
-use engine::{Engine, ErrorKind, Event, FinishReason, GenerateRequest, ModelInfo, Prompt, TokenLogprobs, Usage};
-use prompt::Conversation;
+use engine::{Engine, ErrorKind, Event, FinishReason, GenerateRequest, Prompt, TokenLogprobs, Usage};
 use prompt::reply::{self, ReplyParser};
-use serde_json::{Map, Value};
 
-use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Kind, Result};
-use crate::services::dialogue;
 use crate::services::generation::{Events, draws};
-use crate::services::library::Library;
-use crate::services::prompts::{Prompts, Rendered, Rendering};
-use crate::services::window;
+use crate::services::renderer::{Prepared, Renderer, Script};
 
 /// What is asked for.
 #[derive(Debug)]
 pub struct Turn {
-    /// Who answers.
-    pub model: ModelInfo,
-    /// What was said.
-    pub conversation: Conversation,
-    /// Whom the model plays, and in which format.
-    pub dialogue: Dialogue,
-    /// More variables for the template.
-    pub variables: Map<String, Value>,
+    /// Who answers what, and how.
+    pub script: Script,
     /// Sampling and limits; model and prompt are filled in here. An empty text that wants no begin token says so for the prompt.
     pub request: GenerateRequest,
     /// How many answers.
@@ -65,16 +53,20 @@ struct Parting {
 
 impl Turn {
     /// Renders and queues. Returns as soon as the engine has taken the requests; refusals come from here.
-    pub async fn begin(self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<Reply> {
-        let (engine, prompts, library) = (engine.clone(), prompts.clone(), library.clone());
+    pub async fn begin(self, engine: &Engine, renderer: &Renderer) -> Result<Reply> {
+        let (engine, renderer) = (engine.clone(), renderer.clone());
         blocking(move || {
-            let (rendered, dropped_messages) = self.render(&engine, &prompts, &library)?;
-            let Self { model, mut request, choices, .. } = self;
-            request.model = model.name;
+            let Self { script, mut request, choices } = self;
+            let Prepared { rendered, dropped_messages } = renderer.prepare(&engine, &script, &mut request)?;
+            request.model = script.model.name;
             let add_special = !matches!(request.prompt, Prompt::Text { add_special: false, .. });
             request.prompt = Prompt::Text { text: rendered.text, add_special };
             request.begins_text = true;
             request.stop.extend(rendered.stop);
+            if rendered.trims {
+                // Who is given a line of a script says something: an end at once is what models do that have never seen one.
+                request.min_tokens = request.min_tokens.max(1);
+            }
             let events = Events::start(&engine, draws(request, choices)).map_err(of_messages)?;
             let parting = || Parting {
                 parser: Some(ReplyParser::new(rendered.reply.clone())),
@@ -88,27 +80,9 @@ impl Turn {
     }
 
     /// The prompt alone; nothing is generated.
-    pub async fn prompt(self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<String> {
-        let (engine, prompts, library) = (engine.clone(), prompts.clone(), library.clone());
-        blocking(move || Ok(self.render(&engine, &prompts, &library)?.0.text)).await
-    }
-
-    /// The prompt, without the conversation's oldest turns where these do not fit and may go, and how many messages went.
-    fn render(&self, engine: &Engine, prompts: &Prompts, library: &Library) -> Result<(Rendered, usize)> {
-        let staged = dialogue::stage(&self.dialogue, library)?;
-        let rendering = Rendering { variables: self.variables.clone(), ..staged };
-        if self.dialogue.truncates != Some(true) {
-            return Ok((prompts.render(&self.model, &self.conversation, &rendering)?, 0));
-        }
-        let own = self.model.context_tokens;
-        let context = self.request.context_tokens_max.map_or(own, |max| max.min(own));
-        let room = window::prompt_room(context as usize, self.request.max_tokens);
-        let (conversation, dropped) = window::shorten(&self.conversation, |conversation| {
-            let text = prompts.render(&self.model, conversation, &rendering)?.text;
-            // A token has a byte at least, and the begin token may come on top.
-            Ok(text.len() < room || engine.tokenize(&self.model.name, &text, true)?.len() <= room)
-        })?;
-        Ok((prompts.render(&self.model, &conversation, &rendering)?, dropped))
+    pub async fn prompt(mut self, engine: &Engine, renderer: &Renderer) -> Result<String> {
+        let (engine, renderer) = (engine.clone(), renderer.clone());
+        blocking(move || Ok(renderer.prepare(&engine, &self.script, &mut self.request)?.rendered.text)).await
     }
 }
 

@@ -10,6 +10,7 @@ pub mod engines;
 pub mod envelope;
 pub mod health;
 pub mod identifier;
+pub mod loading;
 pub mod logits;
 pub mod logprobs;
 pub mod models;

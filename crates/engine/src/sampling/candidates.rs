@@ -39,10 +39,15 @@ impl Candidates {
         self.stale = false;
     }
 
-    /// Starts over with these tokens and logits, not weighed yet.
-    pub(super) fn fill_unweighed(&mut self, tokens: impl Iterator<Item = (u32, f32)>) {
+    /// Starts over with every token of a row that is not ruled out and reaches `least`, not weighed yet.
+    pub(super) fn fill_from(&mut self, logits: &[f32], least: f32) {
         self.list.clear();
-        self.list.extend(tokens.map(|(id, logit)| Candidate { id, logit, weight: 0.0 }));
+        self.list.reserve(logits.len());
+        for (id, &logit) in logits.iter().enumerate() {
+            if logit >= least && logit > f32::NEG_INFINITY {
+                self.list.push(Candidate { id: id as u32, logit, weight: 0.0 });
+            }
+        }
         self.stale = true;
     }
 
@@ -194,7 +199,16 @@ pub(super) fn weight_of(candidates: &[Candidate]) -> f64 {
 
 /// The likelier first; among equals the lower id. There is no NaN here.
 pub(super) fn by_likelihood(a: &Candidate, b: &Candidate) -> Ordering {
-    b.logit.partial_cmp(&a.logit).unwrap_or(Ordering::Equal).then(a.id.cmp(&b.id))
+    rank(a).cmp(&rank(b))
+}
+
+/// One whole number to compare in place of logit and id: less is likelier. The bits of an `f32` rise with its value once
+/// those of a negative one are turned over; adding 0 makes one zero of the two that there are.
+fn rank(candidate: &Candidate) -> u64 {
+    let bits = (candidate.logit + 0.0).to_bits();
+    let negative = (bits >> 31).wrapping_neg();
+    let rising = bits ^ (negative | 0x8000_0000);
+    u64::from(!rising) << 32 | u64::from(candidate.id)
 }
 
 /// The last of the fewest likeliest whose weights together reach `mass`; the very last if they never do.
@@ -214,4 +228,22 @@ fn last_of_mass(candidates: &mut [Candidate], mass: f64) -> Option<Candidate> {
         };
     }
     rest.first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_logits_and_then_of_ids() {
+        let logits = [f32::MIN, -3.5, -0.0, 0.0, 1e-40, -1e-40, 2.0, f32::MAX, 2.0];
+        for (id, &logit) in (0..).zip(&logits) {
+            for (other_id, &other) in (0..).zip(&logits) {
+                let one = Candidate { id, logit, weight: 0.0 };
+                let two = Candidate { id: other_id, logit: other, weight: 0.0 };
+                let expected = other.partial_cmp(&logit).expect("no NaN").then(id.cmp(&other_id));
+                assert_eq!(by_likelihood(&one, &two), expected, "{one:?} {two:?}");
+            }
+        }
+    }
 }

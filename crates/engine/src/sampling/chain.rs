@@ -162,9 +162,17 @@ impl Chain {
                     candidates.divided(*temperature);
                     listed = true;
                 }
+                // Of a whole row this keeps few, so no list of all the others is made.
+                Step::Shape(Shape::TopNSigma(n)) if !listed => {
+                    peaks.scan(logits)?;
+                    let bound = truncations::sigma_bound(logits.iter().copied(), peaks.max(), *n);
+                    candidates.fill_from(logits, bound);
+                    listed = true;
+                }
                 Step::Shape(shape) => {
                     if !listed {
-                        list_all(logits, peaks, candidates)?;
+                        peaks.scan(logits)?;
+                        candidates.fill_from(logits, f32::NEG_INFINITY);
                         listed = true;
                     }
                     shape.apply(candidates, &self.marks, &coin);
@@ -179,7 +187,8 @@ impl Chain {
             return Ok(Outcome::Row(Scale::new(peaks.max(), 1.0)));
         };
         if !listed {
-            list_all(logits, peaks, candidates)?;
+            peaks.scan(logits)?;
+            candidates.fill_from(logits, f32::NEG_INFINITY);
         }
         target.shape(candidates, logits.len());
         Ok(Outcome::List)
@@ -198,12 +207,6 @@ impl Chain {
             target.accept(token, candidates);
         }
     }
-}
-
-fn list_all(logits: &[f32], peaks: &mut Peaks, candidates: &mut Candidates) -> Result<()> {
-    peaks.scan(logits)?;
-    candidates.fill_unweighed(peaks.above(logits, f32::NEG_INFINITY));
-    Ok(())
 }
 
 /// Every step once: those of `priority`, then the others in their usual order.

@@ -143,13 +143,15 @@ mod tests {
 
     const VOCABULARY: usize = 100;
 
+    type Change = fn(&mut Sampling);
+
     fn dry() -> Dry {
         Dry { multiplier: 0.8, base: 1.75, allowed_length: 2, range: 0, sequence_breakers: vec!["\n".to_owned()] }
     }
 
     #[test]
     fn what_is_out_of_range_is_named() {
-        let cases: Vec<(&str, fn(&mut Sampling))> = vec![
+        let cases: Vec<(&str, Change)> = vec![
             ("temperature", |s| s.temperature = f32::NAN),
             ("smoothing_factor", |s| s.smoothing_factor = -0.1),
             ("smoothing_curve", |s| s.smoothing_curve = f32::INFINITY),

@@ -32,14 +32,19 @@ pub(super) fn cut_top_a(candidates: &mut Candidates, a: f32) {
     candidates.keep_likely(f64::from(a) * best * best);
 }
 
-/// Keeps logits within `n` standard deviations (of those that are not ruled out) of the largest.
+/// Keeps logits within `n` standard deviations of the largest.
 pub(super) fn cut_top_n_sigma(candidates: &mut Candidates, n: f32) {
-    let logits = || candidates.list().iter().map(|candidate| f64::from(candidate.logit));
-    let count = candidates.list().len() as f64;
-    let mean = logits().sum::<f64>() / count;
-    let variance = logits().map(|logit| (logit - mean) * (logit - mean)).sum::<f64>() / count;
-    let bound = f64::from(candidates.max()) - f64::from(n) * variance.sqrt();
-    candidates.retain(|candidate| f64::from(candidate.logit) >= bound);
+    let bound = sigma_bound(candidates.list().iter().map(|candidate| candidate.logit), candidates.max(), n);
+    candidates.retain(|candidate| candidate.logit >= bound);
+}
+
+/// `max - n * sigma`, sigma being the standard deviation of those `logits` that are not ruled out.
+pub(super) fn sigma_bound(logits: impl Iterator<Item = f32> + Clone, max: f32, n: f32) -> f32 {
+    let logits = logits.filter(|logit| *logit > f32::NEG_INFINITY).map(f64::from);
+    let (count, sum) = logits.clone().fold((0.0, 0.0), |(count, sum), logit| (count + 1.0, sum + logit));
+    let mean = sum / count;
+    let variance = logits.map(|logit| (logit - mean) * (logit - mean)).sum::<f64>() / count;
+    (f64::from(max) - f64::from(n) * variance.sqrt()) as f32
 }
 
 /// With the probabilities sorted, |second differences| made to sum to 1: keeps the best token, and behind it as many

@@ -121,7 +121,7 @@ fn collect(receiver: &mut mpsc::Receiver<StepEvent>) -> (Vec<u32>, Result<(Finis
     loop {
         match receiver.blocking_recv().expect("the loop gave up without a word") {
             StepEvent::Token { id, .. } => tokens.push(id),
-            StepEvent::Prompt(_) | StepEvent::Distribution(_) => {}
+            StepEvent::Prompt(_) | StepEvent::Distribution(_) | StepEvent::End(_) => {}
             StepEvent::Done { reason, cached_tokens, .. } => return (tokens, Ok((reason, cached_tokens))),
             StepEvent::Failed(error) => return (tokens, Err(error)),
         }

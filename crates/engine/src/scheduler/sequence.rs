@@ -421,10 +421,13 @@ impl Sequence {
         if let Some(pacer) = &mut self.pacer {
             pacer.note(Instant::now());
         }
+        let logprobs = raw.map(|(logits, top)| crate::sampling::score(&logits, id, top)).transpose()?;
         if self.request.end_tokens.contains(&id) {
+            if let Some(logprobs) = logprobs.filter(|_| self.request.end_logprobs) {
+                self.send(StepEvent::End(logprobs));
+            }
             return Ok(self.finish(FinishReason::Stop));
         }
-        let logprobs = raw.map(|(logits, top)| crate::sampling::score(&logits, id, top)).transpose()?;
         self.send(StepEvent::Token { id, logprobs });
         if self.generated() >= self.request.max_tokens {
             return Ok(self.finish(FinishReason::Length));

@@ -30,6 +30,8 @@ pub enum StepEvent {
         /// Its logprobs, if asked for.
         logprobs: Option<Logprobs>,
     },
+    /// The end token that ended the text, where its logprobs were asked for.
+    End(Logprobs),
     /// The end.
     Done {
         /// Why.
@@ -63,6 +65,8 @@ pub struct Submission {
     pub logprobs: Option<u8>,
     /// The same for the prompt.
     pub prompt_logprobs: Option<u8>,
+    /// Whether the end token is reported like the others.
+    pub end_logprobs: bool,
     /// The tokens to stay away from, and how strongly.
     pub guidance: Option<NegativePrompt>,
     /// New tokens per second at most.
@@ -128,6 +132,7 @@ pub(crate) mod tests {
             end_tokens: Arc::from([]),
             logprobs: None,
             prompt_logprobs: None,
+            end_logprobs: false,
             guidance: None,
             tokens_per_second_max: None,
             draft_tokens_max: None,

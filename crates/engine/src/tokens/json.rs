@@ -46,7 +46,7 @@ pub(super) fn tokenizer(json: &[u8], config: Option<&Value>, generation: Option<
     let templates = config.map(templates).unwrap_or_default();
     let inner =
         Inner { model: Model::Library(Box::new(library)), pieces, strip_first_space, prefix, suffix, bos, templates };
-    Ok(Tokenizer::new(inner, ends))
+    Ok(Tokenizer::new(inner, ends, [None; 3]))
 }
 
 /// A special token of a config: its text, or an object with the text as `content`.

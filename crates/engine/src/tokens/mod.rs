@@ -3,6 +3,7 @@
 //! Invariant: pieces of a stream joined are exactly the decoded whole.
 
 mod ends;
+mod fill_in;
 mod json;
 mod pieces;
 mod pretokenizers;
@@ -22,6 +23,7 @@ use self::pieces::Pieces;
 use self::sentencepiece::SentencePiece;
 use crate::error::{Error, ErrorKind, Result};
 
+pub use self::fill_in::FillIn;
 pub use self::stop::StopMatcher;
 pub use self::stream::{Piece, TokenStream};
 pub use self::vocabulary::Vocabulary;
@@ -35,6 +37,7 @@ const TEXT_BYTES_MAX: usize = 8 << 20;
 pub struct Tokenizer {
     inner: Arc<Inner>,
     ends: Arc<ends::Ends>,
+    fill_in: Option<Arc<FillIn>>,
 }
 
 struct Inner {
@@ -72,8 +75,11 @@ impl Tokenizer {
         vocabulary.into_tokenizer()
     }
 
-    fn new(inner: Inner, ends: ends::Ends) -> Self {
-        Self { inner: Arc::new(inner), ends: Arc::new(ends) }
+    /// `marks` are the ids of prefix, suffix and middle mark, where a file says them.
+    fn new(inner: Inner, ends: ends::Ends, marks: [Option<u32>; 3]) -> Self {
+        let mut tokenizer = Self { inner: Arc::new(inner), ends: Arc::new(ends), fill_in: None };
+        tokenizer.fill_in = FillIn::find(marks, &tokenizer.inner.prefix, |name| tokenizer.id_of(name)).map(Arc::new);
+        tokenizer
     }
 
     /// The same tokenizer with further ids that end an answer, such as those of `config.json`.
@@ -174,6 +180,18 @@ impl Tokenizer {
     /// The ids that end an answer, the model's own first.
     pub fn eos_ids(&self) -> &[u32] {
         self.ends.ids()
+    }
+
+    /// The marks of a text with a gap, if the vocabulary has them.
+    pub fn fill_in(&self) -> Option<&FillIn> {
+        self.fill_in.as_deref()
+    }
+
+    /// The ids that end an answer to `prompt`: one that asks for the middle of a text ends with further tokens too.
+    pub fn end_ids(&self, prompt: &[u32]) -> Arc<[u32]> {
+        let marks = self.fill_in().filter(|marks| prompt.contains(&marks.middle));
+        let further = marks.map_or(&[][..], |marks| &marks.ends);
+        self.eos_ids().iter().chain(further).copied().collect()
     }
 
     /// The token that begins a text, if there is one; templates may ask for its name.

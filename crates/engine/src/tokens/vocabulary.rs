@@ -48,6 +48,12 @@ pub struct Vocabulary {
     pub cls: Option<u32>,
     /// `seperator_token_id` (so spelled in files), for `bert`.
     pub sep: Option<u32>,
+    /// `fim_pre_token_id`, or `prefix_token_id` in older files: the marks of a text with a gap.
+    pub fim_prefix: Option<u32>,
+    /// `fim_suf_token_id`, or `suffix_token_id`.
+    pub fim_suffix: Option<u32>,
+    /// `fim_mid_token_id`, or `middle_token_id`.
+    pub fim_middle: Option<u32>,
     /// `add_bos_token`.
     pub add_bos: Option<bool>,
     /// `add_eos_token`.
@@ -102,7 +108,7 @@ impl Vocabulary {
             bos: first,
             templates,
         };
-        Ok(Tokenizer::new(inner, eos_ids))
+        Ok(Tokenizer::new(inner, eos_ids, [self.fim_prefix, self.fim_suffix, self.fim_middle]))
     }
 
     fn check(&self) -> Result<()> {
@@ -119,7 +125,8 @@ impl Vocabulary {
             }
         }
         let ids = [self.bos, self.eos, self.eot, self.eom, self.unk, self.pad, self.cls, self.sep];
-        match ids.into_iter().flatten().find(|id| *id as usize >= count) {
+        let marks = [self.fim_prefix, self.fim_suffix, self.fim_middle];
+        match ids.into_iter().chain(marks).flatten().find(|id| *id as usize >= count) {
             Some(id) => Err(Error::unreadable(format!("special token {id} is beyond the {count} tokens there are"))),
             None => Ok(()),
         }

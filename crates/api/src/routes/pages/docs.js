@@ -108,6 +108,7 @@ async function send(method, path, body, form) {
     form.status.textContent = error.name === 'AbortError' ? `stopped · ${seconds()}` : String(error);
     form.status.className = error.name === 'AbortError' ? 'quiet' : 'bad';
   }
+  form.raw.hidden = !form.raw.textContent;
   form.send.disabled = false;
   form.stop.disabled = true;
 }

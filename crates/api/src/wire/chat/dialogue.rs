@@ -54,7 +54,8 @@ pub(super) fn read(body: &[u8]) -> Result<Dialogue> {
     Ok(Dialogue {
         // The names were checked above.
         mode: fields.mode.as_deref().and_then(|mode| mode.parse().ok()).unwrap_or_default(),
-        instruction_template: name(fields.instruction_template),
+        // Here `None` is the name of a format.
+        instruction_template: text(fields.instruction_template),
         instruction_template_str: text(fields.instruction_template_str),
         character: name(fields.character),
         bot_name: text(fields.bot_name),

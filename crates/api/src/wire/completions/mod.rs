@@ -6,4 +6,4 @@ mod request;
 mod response;
 
 pub use request::{Asked, Request};
-pub use response::{Chunk, Chunks, Collector, Completion, Header};
+pub use response::{Chunk, Chunks, Collector, Completion, Draws, Header};

@@ -22,7 +22,7 @@ parameters! {
         logprobs: u32, within 0..=LOGPROBS_MAX;
         /// What comes after the text that is to be written: it is filled in between, if the model knows how.
         suffix: String;
-        /// So many answers are drawn, and the `n` likeliest are sent. Not in a stream.
+        /// So many answers are drawn, and the `n` likeliest are sent; never less than `n`, and not in a stream.
         best_of: u32 = 1, within 1..=u32::MAX;
     }
 }

@@ -20,30 +20,50 @@ pub struct Header {
     created: u64,
     model: String,
     wants_logprobs: bool,
-    draws: u32,
-    choices: u32,
+    draws: Draws,
+}
+
+/// How many answers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draws {
+    /// Prompts.
+    pub prompts: u32,
+    /// Answers drawn for each, at least one.
+    pub drawn: u32,
+    /// Of those, how many are handed out: the likeliest by token.
+    pub kept: u32,
+}
+
+impl Draws {
+    /// Whether not all are handed out.
+    pub fn chooses(self) -> bool {
+        self.kept < self.drawn
+    }
 }
 
 impl Header {
-    /// A new answer by `model` to `prompts` prompts, `draws` choices each.
-    pub fn new(model: &str, prompts: u32, draws: u32, wants_logprobs: bool) -> Self {
+    /// A new answer by `model`. While it comes, choices are counted by prompt, then by draw.
+    pub fn new(model: &str, draws: Draws, wants_logprobs: bool) -> Self {
         Self {
             id: identifier::fresh("cmpl-"),
             created: identifier::now_s(),
             model: model.to_owned(),
             wants_logprobs,
             draws,
-            choices: prompts * draws,
         }
     }
 
     /// Whether a choice is the first of its prompt.
     fn is_first_draw(&self, index: u32) -> bool {
-        index.is_multiple_of(self.draws)
+        index.is_multiple_of(self.draws.drawn)
+    }
+
+    fn choices(&self) -> u32 {
+        self.draws.prompts * self.draws.drawn
     }
 
     fn logprobs(&self) -> Vec<LegacyLogprobs> {
-        vec![LegacyLogprobs::default(); self.choices as usize]
+        vec![LegacyLogprobs::default(); self.choices() as usize]
     }
 }
 
@@ -57,6 +77,27 @@ pub struct Choice {
     index: u32,
     logprobs: Option<LegacyLogprobs>,
     finish_reason: &'static str,
+    #[serde(skip)]
+    likelihood: Likelihood,
+}
+
+/// How likely an answer is, token by token.
+#[derive(Debug, Clone, Copy, Default)]
+struct Likelihood {
+    logprobs: f64,
+    tokens: u32,
+}
+
+impl Likelihood {
+    fn add(&mut self, tokens: &[TokenLogprobs]) {
+        self.logprobs += tokens.iter().map(|token| f64::from(token.token.logprob)).sum::<f64>();
+        self.tokens += tokens.len() as u32;
+    }
+
+    /// The mean; an answer that says nothing comes last.
+    fn per_token(self) -> f64 {
+        if self.tokens == 0 { f64::NEG_INFINITY } else { self.logprobs / f64::from(self.tokens) }
+    }
 }
 
 /// Gathers the pieces of all choices into one [`Completion`].
@@ -71,13 +112,20 @@ pub struct Collector {
 impl Collector {
     /// For one answer.
     pub fn new(header: Header) -> Self {
-        let choice = |index| Choice { text: String::new(), index, logprobs: None, finish_reason: "" };
-        let choices = (0..header.choices).map(choice).collect();
+        let likelihood = Likelihood::default();
+        let choice = |index| Choice { text: String::new(), index, logprobs: None, finish_reason: "", likelihood };
+        let choices = (0..header.choices()).map(choice).collect();
         Self { choices, logprobs: header.logprobs(), usage: Usage::default(), header }
     }
 
     /// More text of a choice.
     pub fn text(&mut self, index: u32, text: &str, logprobs: &[TokenLogprobs]) {
+        self.choices[index as usize].likelihood.add(logprobs);
+        self.echo(index, text, logprobs);
+    }
+
+    /// The prompt at the beginning of a choice.
+    pub fn echo(&mut self, index: u32, text: &str, logprobs: &[TokenLogprobs]) {
         self.choices[index as usize].text.push_str(text);
         self.logprobs[index as usize].extend(logprobs);
     }
@@ -95,10 +143,20 @@ impl Collector {
                 choice.logprobs = Some(logprobs);
             }
         }
-        let choices = self.choices;
-        let Header { id, created, model, .. } = self.header;
+        let Header { id, created, model, draws, .. } = self.header;
+        let choices = if draws.chooses() { best(self.choices, draws) } else { self.choices };
         Completion::new(id, OBJECT, created, model, choices).with_usage(Some(self.usage))
     }
+}
+
+/// The likeliest of each prompt, best first; among equals the one drawn first.
+fn best(mut choices: Vec<Choice>, draws: Draws) -> Vec<Choice> {
+    for of_prompt in choices.chunks_mut(draws.drawn as usize) {
+        of_prompt.sort_by(|a, b| b.likelihood.per_token().total_cmp(&a.likelihood.per_token()));
+    }
+    let place = |at: u32| at % draws.drawn < draws.kept;
+    let kept = (0..).zip(choices).filter(|(at, _)| place(*at)).map(|(_, choice)| choice);
+    (0..).zip(kept).map(|(index, choice)| Choice { index, ..choice }).collect()
 }
 
 /// One event of a streamed answer.
@@ -173,7 +231,7 @@ mod tests {
 
     #[test]
     fn every_prompt_counts_once() {
-        let mut collector = Collector::new(Header::new("m", 2, 2, false));
+        let mut collector = Collector::new(Header::new("m", Draws { prompts: 2, drawn: 2, kept: 2 }, false));
         for index in 0..4 {
             collector.text(index, "x", &[]);
             collector.done(index, FinishReason::Length, USAGE);
@@ -182,5 +240,31 @@ mod tests {
         assert_eq!(value["choices"][3], json!({"text": "x", "index": 3, "logprobs": null, "finish_reason": "length"}));
         assert_eq!(value["usage"]["prompt_tokens"], 10);
         assert_eq!(value["usage"]["completion_tokens"], 8);
+    }
+    #[test]
+    fn the_likeliest_by_token_are_kept_and_all_are_counted() {
+        let token = |logprob: f32| TokenLogprobs {
+            token: engine::TokenLogprob { id: 1, bytes: b"x".to_vec(), logprob },
+            top: Vec::new(),
+        };
+        let mut collector = Collector::new(Header::new("m", Draws { prompts: 2, drawn: 3, kept: 2 }, false));
+        // By sum the short one would win everywhere; what the prompt's tokens had does not count.
+        let drawn: [&[f32]; 6] = [&[-1.0], &[-0.9; 4], &[], &[-3.0], &[-2.0, -4.1], &[-2.0, -3.9]];
+        for (index, logprobs) in drawn.iter().enumerate() {
+            let index = index as u32;
+            collector.echo(index, ">", &[token(f32::NAN), token(-100.0 * index as f32)]);
+            collector.text(index, &index.to_string(), &logprobs.iter().map(|&l| token(l)).collect::<Vec<_>>());
+            collector.done(index, FinishReason::Stop, USAGE);
+        }
+        let value = serde_json::to_value(collector.into_completion()).unwrap();
+        let told: Vec<(u64, &str)> = value["choices"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|choice| (choice["index"].as_u64().unwrap(), choice["text"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told, [(0, ">1"), (1, ">0"), (2, ">5"), (3, ">3")]);
+        assert_eq!(value["choices"][0]["logprobs"], serde_json::Value::Null);
+        assert_eq!((&value["usage"]["prompt_tokens"], &value["usage"]["completion_tokens"]), (&json!(10), &json!(12)));
     }
 }

@@ -2,10 +2,13 @@
 //! `routes/docs` calls it with the table of routes; the page at `/docs` is drawn from the same document.
 //! Invariant: request fields come from `reference` alone; answers from schemas.json, which tests hold against real answers.
 
+mod operations;
+
 use serde_json::{Map, Value, json};
 
 use crate::wire::parameters::{Parameter, Range};
 use crate::wire::reference::{SECTIONS, Takers};
+use operations::{OPERATIONS, Operation};
 
 /// The shapes of messages, tools, answers and errors.
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -20,38 +23,6 @@ pub struct Route {
     /// What it is for.
     pub summary: &'static str,
 }
-
-/// What is known of a route beyond its summary.
-struct Operation {
-    method: &'static str,
-    path: &'static str,
-    /// Whose parameters its body takes.
-    request: Option<Takers>,
-    /// The schema of its answer.
-    response: &'static str,
-    /// The schema of one event, where it streams.
-    event: Option<&'static str>,
-}
-
-const OPERATIONS: &[Operation] = &[
-    Operation {
-        method: "POST",
-        path: "/v1/chat/completions",
-        request: Some(Takers::Chat),
-        response: "CreateChatCompletionResponse",
-        event: Some("CreateChatCompletionStreamResponse"),
-    },
-    Operation {
-        method: "POST",
-        path: "/v1/completions",
-        request: Some(Takers::Completions),
-        response: "CreateCompletionResponse",
-        event: Some("CreateCompletionStreamResponse"),
-    },
-    Operation { method: "GET", path: "/v1/models", request: None, response: "ListModelsResponse", event: None },
-    Operation { method: "GET", path: "/v1/models/{id}", request: None, response: "Model", event: None },
-    Operation { method: "GET", path: "/health", request: None, response: "Health", event: None },
-];
 
 /// Name of a request's schema, the dialect, the fields that must be there, and a body to try.
 const REQUESTS: [(&str, Takers, &str, &str); 2] = [
@@ -124,11 +95,10 @@ fn operation(route: &Route) -> Value {
     if !names.is_empty() {
         operation["parameters"] = names.into();
     }
-    let request = known.and_then(|known| known.request);
-    if let Some((name, ..)) = REQUESTS.iter().find(|(_, takers, ..)| Some(*takers) == request) {
+    if let Some(name) = known.and_then(|known| known.request) {
         let content = json!({"application/json": {"schema": reference(name)}});
         operation["requestBody"] = json!({"required": true, "content": content});
-    } else if route.method == "POST" {
+    } else if route.method == "POST" && known.is_none() {
         let content = json!({"application/json": {"schema": {"type": "object", "additionalProperties": true}}});
         operation["requestBody"] = json!({"content": content});
     }

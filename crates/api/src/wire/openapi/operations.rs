@@ -1,0 +1,63 @@
+//! What each route takes and gives, by the names of schemas.
+//! `openapi` looks routes up here; one that is missing is told by its summary alone.
+//! Invariant: every name stands in schemas.json or among the requests that are made from parameters.
+
+/// What is known of a route beyond its summary.
+pub(super) struct Operation {
+    /// `GET`, `POST`, ...
+    pub(super) method: &'static str,
+    /// The documented path.
+    pub(super) path: &'static str,
+    /// The schema of its body.
+    pub(super) request: Option<&'static str>,
+    /// The schema of its answer.
+    pub(super) response: &'static str,
+    /// The schema of one event, where it streams.
+    pub(super) event: Option<&'static str>,
+}
+
+const fn get(path: &'static str, response: &'static str) -> Operation {
+    Operation { method: "GET", path, request: None, response, event: None }
+}
+
+const fn post(path: &'static str, request: Option<&'static str>, response: &'static str) -> Operation {
+    Operation { method: "POST", path, request, response, event: None }
+}
+
+/// A route that answers like `/v1/completions`.
+const fn completions(path: &'static str) -> Operation {
+    Operation {
+        event: Some("CreateCompletionStreamResponse"),
+        ..post(path, Some("CreateCompletionRequest"), "CreateCompletionResponse")
+    }
+}
+
+/// All of them.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        event: Some("CreateChatCompletionStreamResponse"),
+        ..post("/v1/chat/completions", Some("CreateChatCompletionRequest"), "CreateChatCompletionResponse")
+    },
+    completions("/v1/completions"),
+    completions("/v1/text_completion"),
+    get("/v1/models", "ListModelsResponse"),
+    get("/v1/models/{id}", "Model"),
+    get("/v1/engines", "ListEnginesResponse"),
+    get("/v1/engines/{id}", "Engine"),
+    completions("/v1/engines/{id}/completions"),
+    post("/v1/edits", Some("CreateEditRequest"), "CreateEditResponse"),
+    get("/v1/billing/usage", "BillingUsage"),
+    get("/v1/internal/health", "Status"),
+    post("/v1/internal/encode", Some("TextRequest"), "EncodeResponse"),
+    post("/v1/internal/decode", Some("TokensRequest"), "TextResponse"),
+    post("/v1/internal/token-count", Some("TextRequest"), "LengthResponse"),
+    post("/v1/internal/logits", Some("LogitsRequest"), "LogitsResponse"),
+    post("/v1/internal/chat-prompt", Some("CreateChatCompletionRequest"), "PromptResponse"),
+    post("/v1/internal/stop-generation", None, "Done"),
+    get("/v1/internal/model/info", "ModelInfoResponse"),
+    get("/v1/internal/model/list", "ModelNamesResponse"),
+    post("/v1/internal/model/load", Some("LoadModelRequest"), "Done"),
+    post("/v1/internal/model/unload", None, "Done"),
+    get("/v1/internal/lora/list", "LoraNamesResponse"),
+    get("/health", "Health"),
+];
