@@ -176,9 +176,11 @@ class Outcomes:
 
 if __name__ == "__main__":
     outcomes = Outcomes()
-    arguments = ["--quiet", "--tb=short", "-p", "no:cacheprovider", "--disable-socket", "--allow-unix-socket", "--allow-hosts=127.0.0.1"]
+    arguments = ["--quiet", "--tb=short", "-p", "no:cacheprovider"]
+    arguments += ["--disable-socket", "--allow-unix-socket", "--allow-hosts=127.0.0.1"]
     # One loop for all: LangChain keeps connections from one test to the next.
-    arguments += ["--override-ini=asyncio_mode=auto", "--override-ini=asyncio_default_test_loop_scope=session"]
+    arguments += ["--override-ini=asyncio_mode=auto"]
+    arguments += [f"--override-ini=asyncio_default_{of}_loop_scope=session" for of in ("test", "fixture")]
     status = pytest.main([__file__, *arguments], plugins=[outcomes])
     assert status == 0, f"pytest ended with {status}"
     expected = {name for names in SWITCHED_OFF.values() for name in names}
