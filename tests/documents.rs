@@ -98,6 +98,42 @@ fn answers_are_as_the_document_says() {
         fits(&document, "ErrorResponse", &service.post(path, &json!({})).json());
     }
     fits(&document, "Health", &service.get("/health").json());
+    for (path, name) in [
+        ("/v1/engines", "ListEnginesResponse"),
+        ("/v1/billing/usage", "BillingUsage"),
+        ("/v1/internal/health", "Status"),
+        ("/v1/internal/model/info", "ModelInfoResponse"),
+        ("/v1/internal/model/list", "ModelNamesResponse"),
+        ("/v1/internal/lora/list", "LoraNamesResponse"),
+    ] {
+        fits(&document, name, &service.get(path).json());
+    }
+    let prompt = json!({"prompt": "Hello", "max_tokens": 2});
+    let message = json!({"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2});
+    for (path, body) in [
+        ("/v1/engines/{id}/completions", prompt.clone()),
+        ("/v1/engines/{id}/generate", json!({"context": "Hello", "length": 2})),
+        ("/v1/text_completion", prompt.clone()),
+        ("/v1/edits", json!({"instruction": "Greet.", "max_tokens": 2})),
+        ("/v1/internal/encode", json!({"text": "Hello"})),
+        ("/v1/internal/decode", json!({"tokens": [5, 6]})),
+        ("/v1/internal/token-count", json!({"text": "Hello"})),
+        ("/v1/internal/logits", prompt),
+        ("/v1/internal/chat-prompt", message),
+        ("/api/v1/token-count", json!({"prompt": "Hello"})),
+        ("/api/v1/token/encode", json!({"input": "Hello"})),
+        ("/api/v1/token/decode", json!({"input": [5, 6]})),
+    ] {
+        let operation = &document["paths"][path]["post"];
+        let schema = |part: &Value| part["content"]["application/json"]["schema"]["$ref"].as_str().map(str::to_owned);
+        let name = |part: &Value| {
+            let reference = schema(part).unwrap_or_else(|| panic!("{path}: {part}"));
+            reference.rsplit('/').next().unwrap().to_owned()
+        };
+        fits(&document, &name(&operation["requestBody"]), &body);
+        let answer = service.ask(&path.replace("{id}", "starter/chat"), &body);
+        fits(&document, &name(&operation["responses"]["200"]), &answer);
+    }
     let models = service.get("/v1/models").json();
     fits(&document, "ListModelsResponse", &models);
     fits(&document, "Model", &models["data"][0]);

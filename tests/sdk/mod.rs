@@ -114,14 +114,14 @@ fn lm_eval() {
     let program = named.clone().unwrap_or_else(|| "python3".to_owned());
     if !is_installed(&program, &["-c", "import lm_eval.models.openai_completions"]) {
         assert!(named.is_none(), "{program} has no lm-evaluation-harness");
-        eprintln!("lm-evaluation-harness is not installed: tests/sdk/lm_eval.py is skipped");
+        eprintln!("lm-evaluation-harness is not installed: tests/sdk/harness.py is skipped");
         return;
     }
     let toy = TempFolder::new("sdk-lm-eval");
     Toy::named("llama").write_folder(toy.path(), FolderType::F32);
     let path = toy.path().to_str().unwrap();
-    let server = Running::start(&["--api-key", KEY, "--model", path, "--ctx-size", "256"]);
-    let script = self::folder().join("lm_eval.py");
+    let server = Running::start(&["--api-key", KEY, "--model", path, "--ctx-size", "256", "--cache-type", "f32"]);
+    let script = self::folder().join("harness.py");
     let url = format!("http://{}", server.address);
     passes(Command::new(program).arg(script).args([&url, path, KEY]).current_dir(toy.path()));
 }

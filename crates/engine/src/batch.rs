@@ -28,6 +28,10 @@ pub struct Batch {
     pub spans: Vec<Span>,
     /// Rows whose logits are wanted, ascending.
     pub logit_rows: Vec<usize>,
+    /// Rows whose last hidden states are wanted, ascending.
+    pub state_rows: Vec<usize>,
+    /// Blocks whose content is copied before anything is computed: from, to.
+    pub copies: Vec<(u32, u32)>,
 }
 
 impl Batch {
@@ -49,4 +53,8 @@ pub struct Logits {
     pub values: Vec<f32>,
     /// Width of a row.
     pub vocabulary: usize,
+    /// Last hidden states, after the final norm, of the rows that asked for them, `[rows, hidden]`.
+    pub states: Vec<f32>,
+    /// Width of such a row.
+    pub state_width: usize,
 }

@@ -22,6 +22,12 @@ use crate::tokens::{FillIn, TokenStream};
 
 pub use crate::catalog::{ModelSource, Overrides};
 
+/// Larger weights of likeness leave nothing of the model's word.
+const PENALTY_ALPHA_MAX: f32 = 10.0;
+
+/// Candidates of contrastive search; each takes a row of a step and a block.
+const CANDIDATES_MAX: u32 = 64;
+
 /// Larger scales of guidance leave the range in which log-probabilities can be told apart.
 const GUIDANCE_SCALE_MAX: f32 = 1e3;
 
@@ -121,6 +127,9 @@ impl Engine {
         if let Some(negative) = &guidance {
             max_tokens = room_beside(negative.tokens.len(), tokens.len(), max_tokens, &request, &loaded)?;
         }
+        if request.penalty_alpha > 0.0 {
+            max_tokens = room_for_candidates(tokens.len(), max_tokens, &request, &loaded)?;
+        }
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let satisfied = Arc::default();
         let stream = TokenStream::new(loaded.tokenizer.clone(), request.skip_special_tokens).with_stops(&request.stop);
@@ -141,6 +150,7 @@ impl Engine {
             prompt_logprobs: bounded(request.prompt_logprobs),
             end_logprobs: request.end_logprobs,
             guidance,
+            penalty_alpha: request.penalty_alpha,
             tokens_per_second_max: request.tokens_per_second_max,
             draft_tokens_max: request.draft_tokens_max,
             distribution: request.distribution,
@@ -215,7 +225,7 @@ fn room_for_answer(prompt: usize, request: &GenerateRequest, loaded: &Loaded) ->
 /// The negative prompt's ids. Without a text it is the prompt's last token, as transformers has it; a scale of 1 needs none.
 fn negative_prompt(guidance: &Guidance, tokens: &[u32], loaded: &Loaded) -> Result<Option<NegativePrompt>> {
     let scale = guidance.scale;
-    if !(scale.abs() <= GUIDANCE_SCALE_MAX) {
+    if !(-GUIDANCE_SCALE_MAX..=GUIDANCE_SCALE_MAX).contains(&scale) {
         let message = format!("guidance_scale is {scale}, not between -{GUIDANCE_SCALE_MAX} and {GUIDANCE_SCALE_MAX}");
         return Err(Error::invalid("guidance_scale", message));
     }
@@ -260,12 +270,35 @@ fn room_beside(
     Err(Error { param: Some("negative_prompt"), ..Error::new(ErrorKind::ContextLengthExceeded, message) })
 }
 
+/// How many new tokens fit if each candidate of contrastive search has a block beside them.
+fn room_for_candidates(prompt: usize, max_tokens: usize, request: &GenerateRequest, loaded: &Loaded) -> Result<usize> {
+    let candidates = request.sampling.top_k as usize * BLOCK_TOKENS;
+    let room = loaded.cache_tokens().saturating_sub(candidates + BLOCK_TOKENS).saturating_sub(prompt);
+    if max_tokens <= room || (request.max_tokens.is_none() && room > 0) {
+        return Ok(max_tokens.min(room));
+    }
+    let message =
+        format!("beside {} candidates there is room for {room} tokens behind the prompt", request.sampling.top_k);
+    Err(Error { param: Some("penalty_alpha"), ..Error::new(ErrorKind::ContextLengthExceeded, message) })
+}
+
 fn check_limits(request: &GenerateRequest) -> Result<()> {
     if request.tokens_per_second_max == Some(0) {
         return Err(Error::invalid("max_tokens_second", "a bound of 0 tokens per second lets no answer come"));
     }
-    if request.penalty_alpha != 0.0 {
-        return Err(Error::invalid("penalty_alpha", "penalty_alpha (contrastive search) is not supported"));
+    if request.penalty_alpha == 0.0 {
+        return Ok(());
+    }
+    if !(0.0..=PENALTY_ALPHA_MAX).contains(&request.penalty_alpha) {
+        let message = format!("penalty_alpha is {}, not between 0 and {PENALTY_ALPHA_MAX}", request.penalty_alpha);
+        return Err(Error::invalid("penalty_alpha", message));
+    }
+    if !(2..=CANDIDATES_MAX).contains(&request.sampling.top_k) {
+        let message = format!("penalty_alpha chooses among top_k tokens, which must be 2 to {CANDIDATES_MAX} then");
+        return Err(Error::invalid("top_k", message));
+    }
+    if request.guidance.as_ref().is_some_and(|guidance| guidance.scale != 1.0) {
+        return Err(Error::invalid("penalty_alpha", "penalty_alpha and guidance_scale cannot go together"));
     }
     Ok(())
 }

@@ -252,3 +252,43 @@ fn the_end_token_is_scored_where_asked_for() {
         }
     });
 }
+
+#[test]
+fn contrastive_search_is_the_same_alone_and_in_a_crowd() {
+    with_toy("requests-contrast", |engine| {
+        let asked = |i: u32| {
+            let mut request = request(20 + i * 13);
+            request.sampling.temperature = 1.0;
+            (request.penalty_alpha, request.sampling.top_k) = (0.6, 5);
+            (request.max_tokens, request.logprobs) = (Some(40), Some(0));
+            request
+        };
+        let alone: Vec<_> = (0..6).map(|i| answer(engine.generate(asked(i)).unwrap())).collect();
+        let crowd: Vec<Generation> =
+            (0..12).map(|i| engine.generate(if i < 6 { asked(i) } else { request(i * 5) }).unwrap()).collect();
+        for (generation, alone) in crowd.into_iter().zip(&alone) {
+            let (text, ids, _) = answer(generation);
+            assert_eq!((&text, &ids, ids.len()), (&alone.0, &alone.1, 40));
+        }
+    });
+}
+
+#[test]
+fn contrastive_search_names_what_it_cannot_do() {
+    with_toy("requests-contrast-refused", |engine| {
+        let refused = |change: fn(&mut GenerateRequest)| {
+            let mut request = request(4);
+            (request.penalty_alpha, request.sampling.top_k) = (0.6, 4);
+            change(&mut request);
+            engine.generate(request).err().unwrap().param
+        };
+        assert_eq!(refused(|r| r.penalty_alpha = f32::NAN), Some("penalty_alpha"));
+        assert_eq!(refused(|r| r.penalty_alpha = -1.0), Some("penalty_alpha"));
+        assert_eq!(refused(|r| r.sampling.top_k = 0), Some("top_k"));
+        assert_eq!(refused(|r| r.sampling.top_k = 65), Some("top_k"));
+        let negative = Prompt::Tokens(vec![1]);
+        let both = GenerateRequest { guidance: Some(Guidance { scale: 2.0, negative }), ..request(4) };
+        let both = GenerateRequest { penalty_alpha: 0.5, ..both };
+        assert_eq!(engine.generate(both).err().unwrap().param, Some("top_k"));
+    });
+}

@@ -53,10 +53,10 @@ pub(crate) fn add_to(environment: &mut Environment<'static>) {
             });
         }
     }
-    let cases: [(&str, fn(&str) -> String); 2] = [("lower", str::to_lowercase), ("upper", str::to_uppercase)];
-    for (name, convert) in cases {
+    for (name, is_lower) in [("lower", true), ("upper", false)] {
         environment.add_test(name, move |state: &mut State, value: &Value| {
             charge(state, Some(value), 1)?;
+            let convert = if is_lower { str::to_lowercase } else { str::to_uppercase };
             let is_it = |text: &str| text.chars().any(char::is_alphabetic) && convert(text) == text;
             Ok::<bool, Error>(value.as_str().is_some_and(is_it))
         });

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::ModelInfo;
-use prompt::model_config::{self, ModelConfig};
+use prompt::model_config::{self, ModelConfig, ModelSettings};
 
 use crate::error::Result;
 use crate::services::dialogue;
@@ -29,6 +29,8 @@ pub struct Defaults(Arc<Inner>);
 struct Inner {
     files: Vec<ModelConfig>,
     at_loading: Mutex<HashMap<String, AtLoading>>,
+    /// What names suggest, since dozens of patterns cost more than a lookup.
+    by_name: Mutex<HashMap<String, ModelSettings>>,
 }
 
 /// What was said when a model was loaded.
@@ -60,7 +62,7 @@ impl Defaults {
     pub fn new(model_dir: &Path) -> Self {
         let own = FILES.iter().filter_map(|name| read(&model_dir.join(name)));
         let files = [ModelConfig::shipped()].into_iter().chain(own).collect();
-        Self(Arc::new(Inner { files, at_loading: Mutex::default() }))
+        Self(Arc::new(Inner { files, at_loading: Mutex::default(), by_name: Mutex::default() }))
     }
 
     /// Remembers what was said when `model` was loaded.
@@ -76,6 +78,18 @@ impl Defaults {
         };
     }
 
+    fn by_name(&self, name: &str) -> ModelSettings {
+        let mut known = self.0.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(settings) = known.get(name) {
+            return settings.clone();
+        }
+        if known.len() >= LOADED_MAX {
+            known.clear();
+        }
+        let settings = model_config::settings(&self.0.files, last_part(name));
+        known.entry(name.to_owned()).or_insert(settings).clone()
+    }
+
     /// What holds for `model`. May read a small file of `library`.
     ///
     /// # Errors
@@ -83,7 +97,7 @@ impl Defaults {
     pub fn of(&self, model: &ModelInfo, library: &Library) -> Result<ModelDefaults> {
         let said = self.0.at_loading.lock().unwrap_or_else(PoisonError::into_inner).get(&model.name).cloned();
         let said = said.unwrap_or_default();
-        let by_name = model_config::settings(&self.0.files, last_part(&model.name));
+        let by_name = self.by_name(&model.name);
         let suggested = match (&said.instruct, &model.chat_template, by_name.instruction_template) {
             (None, None, Some(name)) => Some(Source { param: None, ..dialogue::named(library, &name)? }),
             _ => None,

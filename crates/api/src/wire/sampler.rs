@@ -24,7 +24,8 @@ parameters! {
         presence_penalty: f32 = 0.0, within -2.0..=2.0;
         /// Above 1 makes tokens of prompt and answer less likely, below 1 more likely.
         repetition_penalty: f32 = 1.0, within 0.01..=100.0;
-        /// So many of the last tokens count for the penalties and for DRY; 0 is all.
+        /// So many of the last tokens count for the penalties and for DRY; 0 is all. Without a repetition penalty, all count unless
+        /// it is said.
         repetition_penalty_range: u32 = 1024, within 0..=16_777_216;
         /// Above 1 makes tokens of the prompt more likely; 1 is off.
         encoder_repetition_penalty: f32 = 1.0, within 0.01..=100.0;
@@ -145,7 +146,10 @@ impl Sampler {
 
     /// What the engine is asked; biases, bans and seed are not in here.
     pub fn into_sampling(self) -> Sampling {
-        let range = self.repetition_penalty_range();
+        // Frequency and presence alone count the whole answer, as OpenAI's API has them; the default range is that of a request which
+        // brings a penalty of text-generation-webui's, or names a range.
+        let is_openais = self.repetition_penalty_range.is_none() && self.repetition_penalty() == 1.0;
+        let range = if is_openais { 0 } else { self.repetition_penalty_range() };
         let penalties = Sampling {
             repetition_penalty: self.repetition_penalty(),
             repetition_penalty_range: range,
@@ -157,7 +161,7 @@ impl Sampler {
                 multiplier: self.dry_multiplier(),
                 base: self.dry_base(),
                 allowed_length: self.dry_allowed_length(),
-                range,
+                range: self.repetition_penalty_range(),
                 sequence_breakers: self.dry_sequence_breakers.clone().unwrap_or_default().0,
             }),
             ..Sampling::default()
@@ -223,8 +227,15 @@ mod tests {
 
     #[test]
     fn nothing_said_changes_nothing() {
-        let wanted = Sampling { repetition_penalty_range: 1024, ..Sampling::default() };
-        assert_eq!(sampling("{}").unwrap(), wanted);
+        assert_eq!(sampling("{}").unwrap(), Sampling::default());
+    }
+
+    #[test]
+    fn openais_penalties_count_the_whole_answer() {
+        let range = |body: &str| sampling(body).unwrap().repetition_penalty_range;
+        assert_eq!(range(r#"{"frequency_penalty": 1}"#), 0);
+        assert_eq!(range(r#"{"frequency_penalty": 1, "repetition_penalty": 1.1}"#), 1024);
+        assert_eq!(range(r#"{"frequency_penalty": 1, "repetition_penalty_range": 5}"#), 5);
     }
 
     #[test]

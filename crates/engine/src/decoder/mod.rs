@@ -153,7 +153,8 @@ impl Decoder {
             let [down] = Linear::forward_together([&layer.down], &gated, pool)?;
             delta = Some(down);
         }
-        self.logits(&x, delta.as_deref(), &batch.logit_rows)
+        let states = self.states(&x, delta.as_deref(), &batch.state_rows)?;
+        Ok(Logits { states, state_width: self.config.hidden, ..self.logits(&x, delta.as_deref(), &batch.logit_rows)? })
     }
 
     /// Takes the memory of logits that are no longer needed: at 32 rows of a large vocabulary, 16 MB of a step.
@@ -218,22 +219,38 @@ impl Decoder {
 
     /// Logits of the rows `wanted` of `x`, to which `delta` is still to be added.
     fn logits(&self, x: &Tensor, delta: Option<&Tensor>, wanted: &[usize]) -> Result<Logits> {
-        let (hidden, vocabulary, pool) = (self.config.hidden, self.config.vocabulary, &*self.pool);
+        let vocabulary = self.config.vocabulary;
         if wanted.is_empty() {
-            return Ok(Logits { values: Vec::new(), vocabulary });
+            return Ok(Logits { vocabulary, ..Logits::default() });
         }
-        let choose = |from: &Tensor| {
-            let all = values(from)?;
-            Lent::filled(wanted.len(), hidden, pool, |chosen| {
-                for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
-                    chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
-                }
-                Ok(())
-            })
-        };
-        let delta = delta.map(choose).transpose()?;
-        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut choose(x)?, delta)?;
-        Ok(Logits { values: logits.into_values(), vocabulary })
+        let delta = delta.map(|delta| self.chosen(delta, wanted)).transpose()?;
+        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut self.chosen(x, wanted)?, delta)?;
+        Ok(Logits { values: logits.into_values(), vocabulary, ..Logits::default() })
+    }
+
+    /// Last hidden states, after the final norm, of the rows `wanted`.
+    fn states(&self, x: &Tensor, delta: Option<&Tensor>, wanted: &[usize]) -> Result<Vec<f32>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut sum = values(&*self.chosen(x, wanted)?)?.to_vec();
+        if let Some(delta) = delta {
+            let delta = self.chosen(delta, wanted)?;
+            sum.iter_mut().zip(values(&delta)?.iter()).for_each(|(x, delta)| *x += delta);
+        }
+        let sum = Lent::new(sum, wanted.len(), self.config.hidden, &self.pool)?;
+        Ok(rows::rms_norm(&sum, &self.final_norm, self.config.norm_eps, &self.pool)?.into_values())
+    }
+
+    /// The rows `wanted` of `from`.
+    fn chosen(&self, from: &Tensor, wanted: &[usize]) -> Result<Lent<'_>> {
+        let (hidden, all) = (self.config.hidden, values(from)?);
+        Lent::filled(wanted.len(), hidden, &self.pool, |chosen| {
+            for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
+                chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -256,6 +256,12 @@ impl BlockTable {
         self.contents.truncate(keep);
     }
 
+    /// Exchanges a block of this table that is not registered for one of another table.
+    pub fn exchange(&mut self, index: usize, other: &mut Self, other_index: usize) {
+        debug_assert!(index >= self.contents.len() && other.contents.is_empty(), "a registered block is exchanged");
+        std::mem::swap(&mut self.blocks[index], &mut other.blocks[other_index]);
+    }
+
     /// Registers every block that `computed` tokens fill, so that later prompts find them.
     pub fn share(&mut self, tokens: &[u32], computed: usize) {
         let mut pool = self.pool.borrow_mut();

@@ -37,6 +37,19 @@ impl Pages {
         self.blocks
     }
 
+    /// Copies the content of one block over another's.
+    ///
+    /// # Errors
+    /// `Internal` if there is no such block.
+    pub fn copy(&mut self, from: u32, to: u32) -> Result<()> {
+        let bytes = self.layout.block_bytes();
+        if from as usize >= self.blocks || to as usize >= self.blocks {
+            return Err(Error::internal(format!("block {from} or {to} is beyond the {} there are", self.blocks)));
+        }
+        self.memory.bytes_mut().copy_within(from as usize * bytes..(from as usize + 1) * bytes, to as usize * bytes);
+        Ok(())
+    }
+
     /// One layer, to attend over.
     ///
     /// # Errors

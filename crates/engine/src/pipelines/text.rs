@@ -24,6 +24,9 @@ impl TextPipeline {
 
 impl TextModel for TextPipeline {
     fn forward(&mut self, batch: &Batch) -> Result<Logits> {
+        for &(from, to) in &batch.copies {
+            self.pages.copy(from, to)?;
+        }
         self.decoder.forward(batch, &mut self.pages)
     }
 

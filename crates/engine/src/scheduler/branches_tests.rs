@@ -178,3 +178,69 @@ fn a_request_may_forbid_guessing() {
     assert_eq!(collect(&mut reader).0, alone(ends, 200, 1));
     assert_eq!(running.counters.snapshot().drafted_tokens, 0);
 }
+
+fn contrasting(text: Vec<u32>, max_tokens: usize) -> (Submission, mpsc::Receiver<StepEvent>) {
+    let (mut submission, receiver) = request(text, max_tokens, 1);
+    submission.penalty_alpha = 0.6;
+    submission.sampling.top_k = 4;
+    (submission, receiver)
+}
+
+#[test]
+fn contrastive_search_is_the_formula() {
+    for text in [prompt(1, 40), prompt(2, 31), prompt(3, 32), vec![5]] {
+        let running = Running::start(64, limits(2, 30), Duration::ZERO);
+        let (submission, mut receiver) = contrasting(text.clone(), 50);
+        running.queue.push(submission).unwrap();
+        let (tokens, end) = collect(&mut receiver);
+        assert_eq!((tokens.len(), end.unwrap().0), (50, FinishReason::Length));
+        let unit = |history: &[u32]| {
+            let state: Vec<f64> = state_of(history).into_iter().map(f64::from).collect();
+            let norm = state.iter().map(|x| x * x).sum::<f64>().sqrt();
+            state.into_iter().map(|x| x / norm).collect::<Vec<f64>>()
+        };
+        let mut history = text;
+        let mut states: Vec<Vec<f64>> = (1..=history.len()).map(|end| unit(&history[..end])).collect();
+        for token in tokens {
+            let logits = logits_of(&history);
+            let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+            let mut order: Vec<usize> = (0..VOCABULARY).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+            let score = |&id: &usize| {
+                let state = unit(&[&history[..], &[id as u32]].concat());
+                let alike = |past: &Vec<f64>| past.iter().zip(&state).map(|(a, b)| a * b).sum::<f64>();
+                let most = states.iter().map(alike).fold(f64::NEG_INFINITY, f64::max);
+                0.4 * f64::from(logits[id]).exp() / sum - 0.6 * most
+            };
+            let best = order[..4].iter().max_by(|a, b| score(a).total_cmp(&score(b))).unwrap();
+            assert!((score(&(token as usize)) - score(best)).abs() < 1e-5, "{token} instead of {best}");
+            history.push(token);
+            states.push(unit(&history));
+        }
+    }
+}
+
+#[test]
+fn contrastive_search_alone_and_in_a_crowd_is_the_same() {
+    let alone = |text: Vec<u32>| {
+        let running = Running::start(64, limits(1, 512), Duration::ZERO);
+        let (submission, mut receiver) = contrasting(text, 60);
+        running.queue.push(submission).unwrap();
+        collect(&mut receiver).0
+    };
+    let running = Running::start(20, limits(6, 37), Duration::ZERO);
+    let texts: Vec<Vec<u32>> = (0..10).map(|i| prompt(i % 4, 5 + (i as usize * 17) % 80)).collect();
+    let mut readers = Vec::new();
+    for (i, text) in texts.iter().enumerate() {
+        let (submission, receiver) =
+            if i % 3 == 0 { request(text.clone(), 60, 1) } else { contrasting(text.clone(), 60) };
+        running.queue.push(submission).unwrap();
+        readers.push(receiver);
+    }
+    for (i, (text, reader)) in texts.into_iter().zip(&mut readers).enumerate() {
+        let tokens = collect(reader).0;
+        let wanted = if i % 3 == 0 { super::alone(text, 60, 1) } else { alone(text) };
+        assert_eq!(tokens, wanted, "request {i}");
+    }
+    assert!(running.counters.snapshot().preempted > 0, "the test wants a shortage of blocks");
+}

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::counters::Counters;
 use super::plan::{self, Bounds, Plan, View};
 use super::queue::Queue;
-use super::sequence::Sequence;
+use super::sequence::{Sequence, Wanted};
 use super::sharing::{self, Prefix};
 use super::speculation::Speculator;
 use super::speculation::draft_model::Draft;
@@ -250,7 +249,7 @@ impl Continuous {
 
     fn compute(&mut self, rows: &[(usize, usize)]) {
         let mut batch = Batch::default();
-        let wanted: Vec<Range<usize>> =
+        let wanted: Vec<Wanted> =
             rows.iter().map(|&(index, count)| self.running[index].push_rows(&mut batch, count)).collect();
         let started = Instant::now();
         let result = self.forward(&batch);
@@ -301,11 +300,12 @@ impl Continuous {
     }
 
     /// Hands a sequence its logits. True if it ended.
-    fn deliver(&mut self, index: usize, count: usize, result: Result<(&mut Logits, Range<usize>)>) -> bool {
+    fn deliver(&mut self, index: usize, count: usize, result: Result<(&mut Logits, Wanted)>) -> bool {
         let sequence = &mut self.running[index];
         let before = (sequence.computed(), sequence.generated(), sequence.draft_totals());
         let outcome = match result {
-            Ok((logits, wanted)) => {
+            Ok((logits, Wanted { logits: wanted, states })) => {
+                let states = states.start * logits.state_width..states.end * logits.state_width;
                 let width = logits.vocabulary;
                 let mut rows: Vec<&mut [f32]> = if wanted.is_empty() {
                     Vec::new()
@@ -314,7 +314,7 @@ impl Continuous {
                     let rows = logits.values[wanted.start * width..wanted.end * width].chunks_exact_mut(width);
                     rows.map(|row| &mut row[..known]).collect()
                 };
-                sequence.advance(count, &mut rows, self.limits.prefix_cache)
+                sequence.advance(count, &mut rows, &logits.states[states], self.limits.prefix_cache)
             }
             Err(error) => Err(error),
         };

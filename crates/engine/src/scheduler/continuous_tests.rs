@@ -33,19 +33,26 @@ impl TextModel for Remembering {
     fn forward(&mut self, batch: &Batch) -> Result<Logits> {
         std::thread::sleep(self.delay);
         assert!(!batch.tokens.contains(&PANICS), "token {PANICS} was computed");
-        let mut values = Vec::new();
+        for &(from, to) in &batch.copies {
+            let block = |id: u32| id as usize * BLOCK_TOKENS..(id as usize + 1) * BLOCK_TOKENS;
+            self.slots.copy_within(block(from), block(to).start);
+        }
+        let (mut values, mut states) = (Vec::new(), Vec::new());
         for span in &batch.spans {
             for row in span.rows.clone() {
                 let position = batch.positions[row] as usize;
                 let slot = |p: usize| span.blocks[p / BLOCK_TOKENS] as usize * BLOCK_TOKENS + p % BLOCK_TOKENS;
                 self.slots[slot(position)] = batch.tokens[row];
+                let history: Vec<u32> = (0..=position).map(|p| self.slots[slot(p)]).collect();
                 if batch.logit_rows.contains(&row) {
-                    let history: Vec<u32> = (0..=position).map(|p| self.slots[slot(p)]).collect();
                     values.extend(logits_of(&history));
+                }
+                if batch.state_rows.contains(&row) {
+                    states.extend(state_of(&history));
                 }
             }
         }
-        Ok(Logits { values, vocabulary: VOCABULARY })
+        Ok(Logits { values, vocabulary: VOCABULARY, states, state_width: 4 })
     }
 
     fn blocks(&self) -> usize {
@@ -65,6 +72,11 @@ fn logits_of(history: &[u32]) -> Vec<f32> {
             if id as u32 == PANICS || id as u32 == GIVES_NAN { -1e9 } else { (hash >> 40) as f32 / 1e6 }
         })
         .collect()
+}
+
+/// A state of four numbers.
+fn state_of(history: &[u32]) -> Vec<f32> {
+    logits_of(history)[..4].iter().map(|logit| logit - 8.0).collect()
 }
 
 struct Running {

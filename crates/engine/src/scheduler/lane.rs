@@ -84,6 +84,11 @@ impl Lane {
         self.computed += count;
     }
 
+    /// The block of the next token becomes the one at `place` of `scratch`, where that token is computed already.
+    pub fn take_last_block(&mut self, scratch: &mut BlockTable, place: usize) {
+        self.table.exchange(self.computed / BLOCK_TOKENS, scratch, place);
+    }
+
     /// Gives back blocks beyond what is computed.
     pub fn truncate(&mut self) {
         self.table.truncate(self.computed);

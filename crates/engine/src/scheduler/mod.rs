@@ -3,6 +3,7 @@
 //! Invariant: what was accepted ends in exactly one `Done` or `Failed`, unless its caller went away.
 
 pub mod continuous;
+pub mod contrast;
 pub mod counters;
 pub mod guidance;
 pub mod lane;

@@ -28,15 +28,17 @@ pub struct View {
     pub chunk_max: usize,
     /// Guessed tokens that it would have computed behind its newest; none unless it talks.
     pub drafted: usize,
-    /// A second text that computes one row in the same step whenever it talks.
+    /// What computes rows of its own in the same step whenever it talks.
     pub beside: Option<Beside>,
 }
 
-/// A second text of a sequence.
+/// A second text of a sequence, or the candidates that it looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Beside {
-    /// Tokens whose keys are computed.
-    pub computed: usize,
+    /// Rows that it takes.
+    pub rows: usize,
+    /// Blocks that it needs to compute them.
+    pub blocks_needed: usize,
     /// Blocks that it holds.
     pub blocks: usize,
 }
@@ -44,7 +46,7 @@ pub struct Beside {
 impl View {
     /// Rows that it takes when it talks.
     pub fn talk_rows(&self) -> usize {
-        1 + usize::from(self.beside.is_some())
+        1 + self.beside.map_or(0, |beside| beside.rows)
     }
 }
 
@@ -69,9 +71,9 @@ pub struct Plan {
 }
 
 fn missing_blocks(view: &View, tokens: usize) -> usize {
-    let missing = |computed: usize, blocks: usize| computed.div_ceil(BLOCK_TOKENS).saturating_sub(blocks);
-    let beside = view.beside.filter(|_| view.talking).map_or(0, |beside| missing(beside.computed + 1, beside.blocks));
-    missing(view.computed + tokens, view.blocks) + beside
+    let beside = view.beside.filter(|_| view.talking);
+    let beside = beside.map_or(0, |beside| beside.blocks_needed.saturating_sub(beside.blocks));
+    (view.computed + tokens).div_ceil(BLOCK_TOKENS).saturating_sub(view.blocks) + beside
 }
 
 /// Plans a step over `views`, oldest first.
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_second_text_takes_a_row_and_its_blocks() {
-        let guided = View { beside: Some(Beside { computed: 64, blocks: 2 }), drafted: 9, ..talking(40) };
+        let guided = View { beside: Some(Beside { rows: 1, blocks_needed: 3, blocks: 2 }), drafted: 9, ..talking(40) };
         assert_eq!(plan(&[guided, talking(33)], &bounds(1)).rows, [(0, 1), (1, 1)]);
         assert_eq!(plan(&[talking(33), guided], &bounds(0)).put_back, [1]);
         // Two rows do not fit beside one in a step of two; the prompt gets what is left.
@@ -268,8 +270,9 @@ mod tests {
                     let mut view = if random(2) == 0 { talking(1 + random(90)) } else { prompt(1 + random(300)) };
                     view.stalled = random(5) == 0;
                     if view.talking && random(4) == 0 {
-                        let computed = random(90);
-                        view.beside = Some(Beside { computed, blocks: computed.div_ceil(BLOCK_TOKENS) });
+                        let blocks_needed = 1 + random(4);
+                        let blocks = blocks_needed - random(2);
+                        view.beside = Some(Beside { rows: 1 + random(4), blocks_needed, blocks });
                     }
                     view.drafted = if view.talking && view.beside.is_none() { random(40) } else { 0 };
                     view
@@ -280,7 +283,9 @@ mod tests {
             let freed: usize = plan.put_back.iter().map(|&i| views[i].blocks_alone).sum();
             let taken: usize = plan.rows.iter().map(|&(i, n)| missing_blocks(&views[i], n)).sum();
             assert!(taken <= bounds.blocks_free + freed);
-            let rows = |&(i, n): &(usize, usize)| n + usize::from(views[i].talking && views[i].beside.is_some());
+            let rows = |&(i, n): &(usize, usize)| {
+                n + views[i].beside.filter(|_| views[i].talking).map_or(0, |beside| beside.rows)
+            };
             assert!(plan.rows.iter().map(rows).sum::<usize>() <= bounds.step_tokens_max);
             assert!(plan.rows.iter().all(|(i, _)| !plan.put_back.contains(i)));
             let held: usize = views.iter().map(|v| v.blocks + v.beside.map_or(0, |beside| beside.blocks)).sum();

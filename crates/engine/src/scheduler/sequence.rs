@@ -3,36 +3,35 @@
 //! Invariant: dropping a sequence gives its blocks back; a closed reader is the only cancel signal there is.
 
 use std::cell::RefCell;
-use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::contrast::Contrast;
 use super::guidance::{self, Guide};
 use super::lane::Lane;
 use super::pacing::Pacer;
-use super::plan::{Beside, View};
-use super::sharing::Prefix;
 use super::speculation::drafts::Drafts;
 use super::submission::{StepEvent, Submission};
-use crate::batch::Batch;
 use crate::error::{Error, ErrorKind};
 use crate::kv::blocks::BlockPool;
 use crate::output::FinishReason;
 use crate::request::Distribution;
 use crate::sampling::{Logprobs, Sampler};
 
+mod step;
+
+pub use self::step::Wanted;
+
 /// Events of a step beside those of guessed tokens: the prompt's scores, a token, the end.
 const EVENTS_PER_STEP: usize = 3;
-
-/// Rows per step of a prompt whose logprobs are wanted, since each costs a row of logits.
-const SCORED_ROWS_MAX: usize = 32;
 
 /// A request that holds blocks and takes part in steps.
 pub struct Sequence {
     request: Submission,
     own: Lane,
     guide: Option<Guide>,
+    contrast: Option<Contrast>,
     sampler: Sampler,
     prompt_tokens: usize,
     cached_tokens: usize,
@@ -55,7 +54,13 @@ impl Sequence {
             .guidance
             .take()
             .map(|negative| Guide { scale: negative.scale, lane: Lane::new(negative.tokens, pool.clone()) });
+        let contrast = (request.penalty_alpha > 0.0).then(|| {
+            // Top-k says how many candidates there are; it is no filter then, which would change their probabilities.
+            let candidates = std::mem::take(&mut request.sampling.top_k) as usize;
+            Contrast::new(request.penalty_alpha, candidates, pool.clone())
+        });
         Self {
+            contrast,
             sampler: Sampler::with_marks(&request.sampling, &request.marks, request.seed, &tokens),
             prompt_tokens: tokens.len(),
             cached_tokens: 0,
@@ -89,12 +94,18 @@ impl Sequence {
 
     /// Blocks that it still needs for its tokens and one more.
     pub fn blocks_wanted(&self) -> usize {
-        self.own.blocks_wanted() + self.guide.as_ref().map_or(0, |guide| guide.lane.blocks_wanted())
+        let candidates = self.contrast.as_ref().map_or(0, Contrast::candidates_max);
+        self.own.blocks_wanted() + candidates + self.guide.as_ref().map_or(0, |guide| guide.lane.blocks_wanted())
     }
 
     /// New tokens so far.
     pub fn generated(&self) -> usize {
         self.tokens().len() - self.prompt_tokens
+    }
+
+    /// Whether all of its prompt must be computed, whatever the cache has.
+    fn computes_whole(&self) -> bool {
+        self.contrast.is_some() || self.scores_prompt()
     }
 
     /// Whether every row must give logits: the prompt's logprobs are wanted and not reported yet.
@@ -119,18 +130,11 @@ impl Sequence {
         if let Some(guide) = &mut self.guide {
             guide.lane.catch_up();
         }
-        let gained = if self.scores_prompt() { 0 } else { self.own.catch_up() };
+        let gained = if self.computes_whole() { 0 } else { self.own.catch_up() };
         if self.generated() == 0 {
             self.cached_tokens += gained;
         }
         gained
-    }
-
-    /// How the rule of shared prefixes sees it.
-    pub fn prefix(&self) -> Prefix<'_> {
-        let active = self.active();
-        let follows = !self.is_talking() && (self.computes_guide() || !self.scores_prompt());
-        Prefix { tokens: active.tokens(), computed: active.computed(), leads: !self.waits_for_its_own(), follows }
     }
 
     /// Notes whether somebody older computes its next block.
@@ -138,8 +142,12 @@ impl Sequence {
         self.follows = follows;
     }
 
-    /// Whether only the newest token remains, and it was generated; or, of a guided one, the newest of both texts.
+    /// Whether only the newest token remains, and it was generated; or, of a guided one, the newest of both texts; or
+    /// candidates for the next.
     pub fn is_talking(&self) -> bool {
+        if let Some(contrast) = &self.contrast {
+            return contrast.candidates() > 0;
+        }
         match &self.guide {
             Some(guide) => self.own.remaining() == 1 && guide.lane.remaining() == 1,
             None => self.own.remaining() == 1 && self.generated() > 0,
@@ -164,70 +172,12 @@ impl Sequence {
     /// How many guessed tokens it can use at most: its reader must have room for all of them, and the answer too.
     /// A guided text would have to guess in two places; one with a bound on its speed has no use for guesses.
     pub fn draft_room(&self) -> usize {
-        if self.guide.is_some() || self.pacer.is_some() {
+        if self.guide.is_some() || self.contrast.is_some() || self.pacer.is_some() {
             return 0;
         }
         let events = self.request.events.capacity().saturating_sub(EVENTS_PER_STEP);
         let asked = self.request.draft_tokens_max.map_or(usize::MAX, |max| max as usize);
         events.min(self.request.max_tokens.saturating_sub(self.generated() + 1)).min(asked)
-    }
-
-    /// How the plan sees it.
-    pub fn view(&self) -> View {
-        let (talking, active) = (self.is_talking(), self.active());
-        // A guided text holds the last token of a prompt back until both can go together.
-        let held_back = usize::from(self.guide.is_some() && !talking);
-        let (first, beside) = match &self.guide {
-            Some(guide) if !talking && self.computes_guide() => (&guide.lane, Some(&self.own)),
-            guide => (&self.own, guide.as_ref().map(|guide| &guide.lane)),
-        };
-        View {
-            remaining: active.remaining() - held_back,
-            computed: first.computed(),
-            talking,
-            stalled: self.rests(),
-            blocks: first.blocks().len(),
-            blocks_alone: first.blocks_alone() + beside.map_or(0, Lane::blocks_alone),
-            chunk_max: if self.scores_prompt() { SCORED_ROWS_MAX } else { usize::MAX },
-            drafted: self.drafts.tokens().len(),
-            beside: beside.map(|lane| Beside { computed: lane.computed(), blocks: lane.blocks().len() }),
-        }
-    }
-
-    /// Makes room for the rows that the plan gives it. False if the pool cannot give enough.
-    pub fn grow(&mut self, count: usize) -> bool {
-        let (talking, computes_guide) = (self.is_talking(), self.computes_guide());
-        match &mut self.guide {
-            Some(guide) if talking => self.own.grow(count) && guide.lane.grow(count),
-            Some(guide) if computes_guide => guide.lane.grow(count),
-            _ => self.own.grow(count),
-        }
-    }
-
-    /// Adds its next `count` rows to a batch, guessed ones last; returns where its logits will stand.
-    pub fn push_rows(&self, batch: &mut Batch, count: usize) -> Range<usize> {
-        let first = batch.logit_rows.len();
-        match &self.guide {
-            Some(guide) if self.is_talking() => {
-                for lane in [&self.own, &guide.lane] {
-                    let rows = lane.push_rows(batch, count, &[]);
-                    batch.logit_rows.extend(rows);
-                }
-            }
-            Some(guide) if self.computes_guide() => {
-                guide.lane.push_rows(batch, count, &[]);
-            }
-            _ => {
-                let rows = self.own.push_rows(batch, count, self.drafted());
-                if self.scores_prompt() {
-                    batch.logit_rows.extend(rows);
-                } else if count >= self.own.remaining() {
-                    let guessed = count - self.own.remaining();
-                    batch.logit_rows.extend(rows.end - 1 - guessed..rows.end);
-                }
-            }
-        }
-        first..batch.logit_rows.len()
     }
 
     /// Notes whether the reader keeps up, and whether its time has come.
@@ -287,6 +237,7 @@ impl Sequence {
     /// Gives its blocks back; it must start over, mostly from the cache.
     pub fn put_back(&mut self) {
         self.lanes().for_each(Lane::clear);
+        self.contrast.iter_mut().for_each(Contrast::clear);
         self.prompt_scores.clear();
         self.drafts.drop_draft();
         self.drafts.cache = None;
@@ -308,8 +259,19 @@ impl Sequence {
     ///
     /// # Errors
     /// `Internal` if the logits are not numbers.
-    pub fn advance(&mut self, count: usize, rows: &mut [&mut [f32]], share: bool) -> Result<bool, Error> {
-        let result = self.take_rows(count, rows);
+    pub fn advance(
+        &mut self,
+        count: usize,
+        rows: &mut [&mut [f32]],
+        states: &[f32],
+        share: bool,
+    ) -> Result<bool, Error> {
+        let result = if self.contrast.is_some() && self.is_talking() {
+            self.take_candidates(rows, states)
+        } else {
+            self.contrast.iter_mut().for_each(|contrast| contrast.keep(states, count));
+            self.take_rows(count, rows)
+        };
         if share && result.is_ok() {
             self.lanes().for_each(Lane::share);
         }
@@ -352,7 +314,28 @@ impl Sequence {
         if self.request.max_tokens == 0 {
             return Ok(self.finish(FinishReason::Length));
         }
-        self.draw(logits, negative)
+        if self.contrast.is_some() { self.look_ahead(logits).map(|()| false) } else { self.draw(logits, negative) }
+    }
+
+    /// The candidates for the next token were computed: one is chosen, and its logits tell those for the one after it.
+    fn take_candidates(&mut self, rows: &mut [&mut [f32]], states: &[f32]) -> Result<bool, Error> {
+        let Some(contrast) = &mut self.contrast else { return Ok(false) };
+        let (place, id) = contrast.choose(states, &mut self.own)?;
+        let raw = contrast.take_logits();
+        self.own.advance(1);
+        let done = self.take_token(id, raw)?;
+        match rows.get_mut(place).filter(|_| !done) {
+            Some(logits) => self.look_ahead(logits).map(|()| false),
+            None => Ok(done),
+        }
+    }
+
+    fn look_ahead(&mut self, logits: &mut [f32]) -> Result<(), Error> {
+        let raw = self.request.logprobs.map(|_| logits.to_vec());
+        let forbidden = self.request.forbidden(self.generated());
+        let Some(contrast) = &mut self.contrast else { return Ok(()) };
+        contrast.look_ahead(self.sampler.distribution(logits, forbidden, contrast.candidates_max())?, raw);
+        Ok(())
     }
 
     /// The newest token and `drafted` guessed ones were computed: each row draws in turn what it would have drawn
@@ -412,16 +395,22 @@ impl Sequence {
 
     fn draw(&mut self, logits: &mut [f32], negative: Option<&[f32]>) -> Result<bool, Error> {
         // The sampler changes the logits, so the alternatives are taken from a copy made only when wanted.
-        let raw = self.request.logprobs.map(|top| (logits.to_vec(), usize::from(top)));
+        let raw = self.request.logprobs.map(|_| logits.to_vec());
         self.guide_away(logits, negative);
         let forbidden = self.request.forbidden(self.generated());
         let id = self.sampler.sample(logits, forbidden)?;
-        self.sampler.accept(id);
         self.lanes().for_each(|lane| lane.push(id));
+        self.take_token(id, raw)
+    }
+
+    /// Tells the reader of the token that now stands last; `raw` are the logits that it was drawn from.
+    fn take_token(&mut self, id: u32, raw: Option<Vec<f32>>) -> Result<bool, Error> {
+        self.sampler.accept(id);
         if let Some(pacer) = &mut self.pacer {
             pacer.note(Instant::now());
         }
-        let logprobs = raw.map(|(logits, top)| crate::sampling::score(&logits, id, top)).transpose()?;
+        let top = usize::from(self.request.logprobs.unwrap_or(0));
+        let logprobs = raw.map(|logits| crate::sampling::score(&logits, id, top)).transpose()?;
         if self.request.end_tokens.contains(&id) {
             if let Some(logprobs) = logprobs.filter(|_| self.request.end_logprobs) {
                 self.send(StepEvent::End(logprobs));

@@ -69,6 +69,8 @@ pub struct Submission {
     pub end_logprobs: bool,
     /// The tokens to stay away from, and how strongly.
     pub guidance: Option<NegativePrompt>,
+    /// Contrastive search: how much likeness counts, among `sampling.top_k` candidates; 0 is off.
+    pub penalty_alpha: f32,
     /// New tokens per second at most.
     pub tokens_per_second_max: Option<u32>,
     /// Tokens guessed ahead at most.
@@ -134,6 +136,7 @@ pub(crate) mod tests {
             prompt_logprobs: None,
             end_logprobs: false,
             guidance: None,
+            penalty_alpha: 0.0,
             tokens_per_second_max: None,
             draft_tokens_max: None,
             distribution: None,

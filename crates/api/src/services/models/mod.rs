@@ -204,9 +204,18 @@ impl Models {
     }
 
     async fn meant(&self, name: Option<&str>) -> Result<Meant> {
-        // The usual case needs no look at the disk.
-        if let Some(model) = name.and_then(|name| self.0.engine.model(name.trim()).ok()) {
-            return Ok(self.0.of_target(Target::Loaded(model.name), false));
+        // The usual cases need no look at the disk.
+        let name = name.map(str::trim).filter(|name| !name.is_empty());
+        match name {
+            None => {
+                let meaning = self.0.world(&[], self.0.autoload, |world| world.meaning(None))?;
+                return Ok(self.0.of_target(meaning.target, meaning.is_substitute));
+            }
+            Some(name) => {
+                if let Ok(model) = self.0.engine.model(name) {
+                    return Ok(self.0.of_target(Target::Loaded(model.name), false));
+                }
+            }
         }
         let (inner, name) = (Arc::clone(&self.0), name.map(str::to_owned));
         blocking(move || inner.meant(name.as_deref(), false)).await
