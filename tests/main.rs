@@ -18,6 +18,7 @@ mod memory;
 mod models;
 mod modes;
 mod parameters;
+mod paths;
 mod requests;
 mod sdk;
 mod seeds;

@@ -15,6 +15,8 @@ import openai
 URL, NARROW_URL, KEY = sys.argv[1:4]
 client = openai.OpenAI(base_url=URL + "/v1", api_key=KEY, max_retries=0, timeout=60)
 HELLO = [{"role": "user", "content": "Hello! Who are you?"}]
+# A name of the Workers AI catalogue, whose weights are not here.
+ALIAS = "@cf/meta/llama-3.1-8b-instruct"
 # As long as an answer can get.
 ENDLESS = {"messages": HELLO, "model": "gpt-4o", "stream": True, "extra_body": {"ignore_eos": True}}
 
@@ -45,6 +47,12 @@ def models():
     listed = client.models.list().data
     assert listed and all(model.object == "model" for model in listed)
     assert client.models.retrieve(listed[0].id).id == listed[0].id
+    own = listed[0]
+    assert own.status == "loaded" and own.root == own.id and own.context_length > 0 and "chat" in own.capabilities
+    assert own.family and own.quantization and own.parameters > 0 and own.size_bytes > 0 and own.created > 0
+    alias = client.models.retrieve(ALIAS)
+    assert (alias.id, alias.root, alias.status, alias.substitute) == (ALIAS, own.id, "alias", True)
+    assert all(model.root for model in listed) and len({model.id for model in listed}) == len(listed)
     expect(openai.NotFoundError, lambda: client.models.retrieve("no/such-model"))
     return listed[0].id
 
@@ -81,6 +89,78 @@ def chat_stream(whole):
     assert text == whole.choices[0].message.content
     assert chunks[-2].choices[0].finish_reason == whole.choices[0].finish_reason
     assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def many_streams(own):
+    """Several answers at once, as a stream, with logprobs: the same as in one piece."""
+    ask = {"model": own, "messages": HELLO, "n": 3, "seed": 7, "max_tokens": 8, "logprobs": True, "top_logprobs": 1}
+    whole = client.chat.completions.create(**ask)
+    texts, tokens, reasons = [""] * 3, [[], [], []], [None] * 3
+    for chunk in client.chat.completions.create(stream=True, **ask):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+            tokens[choice.index] += choice.logprobs.content if choice.logprobs else []
+            reasons[choice.index] = choice.finish_reason or reasons[choice.index]
+    for index, choice in enumerate(whole.choices):
+        assert (choice.index, choice.message.content, choice.finish_reason) == (index, texts[index], reasons[index])
+        assert [(token.token, token.logprob) for token in choice.logprobs.content] == [
+            (token.token, token.logprob) for token in tokens[index]
+        ]
+        assert all(token.logprob <= 0 and len(token.top_logprobs) == 1 for token in tokens[index])
+    streamed = [""] * 2
+    ask = {"model": own, "prompt": "Hello there", "n": 2, "seed": 7, "max_tokens": 8}
+    for chunk in client.completions.create(stream=True, **ask):
+        streamed[chunk.choices[0].index] += chunk.choices[0].text
+    assert [choice.text for choice in client.completions.create(**ask).choices] == streamed
+
+
+def best_of(own):
+    ask = {"model": own, "prompt": "Hello there", "max_tokens": 4, "seed": 3, "logprobs": 0}
+    drawn = client.completions.create(n=4, **ask)
+    kept = client.completions.create(n=2, best_of=4, **ask)
+    assert [choice.index for choice in kept.choices] == [0, 1]
+    assert {choice.text for choice in kept.choices} <= {choice.text for choice in drawn.choices}
+    assert kept.usage.completion_tokens == drawn.usage.completion_tokens
+    for wrong in ({"n": 3, "best_of": 2}, {"best_of": 2, "stream": True}):
+        assert expect(openai.BadRequestError, lambda: client.completions.create(**ask, **wrong)).param == "best_of"
+
+
+def headers(own):
+    create = client.chat.completions.with_raw_response.create
+    raw = create(model=ALIAS, messages=HELLO, max_tokens=2)
+    assert raw.headers["x-lampstand-substitute"] == own == raw.parse().model
+    assert raw.headers["x-request-id"] == raw.request_id
+    raw = create(model=own, messages=HELLO, max_tokens=2)
+    assert not any(name.lower().startswith("x-lampstand") for name in raw.headers)
+    with client.chat.completions.with_streaming_response.create(
+        model=ALIAS, messages=HELLO, max_tokens=2, stream=True
+    ) as response:
+        assert response.headers["x-lampstand-substitute"] == own
+        assert [chunk.model for chunk in response.parse()][0] == own
+
+
+def truncation(own):
+    long = [{"role": "system", "content": "Be brief."}]
+    for _ in range(40):
+        long += [{"role": "user", "content": "one two three " * 10}, {"role": "assistant", "content": "four"}]
+    ask = {"model": own, "messages": long + HELLO, "max_tokens": 8}
+    error = expect(openai.BadRequestError, lambda: client.chat.completions.create(**ask))
+    assert error.code == "context_length_exceeded"
+    raw = client.chat.completions.with_raw_response.create(extra_body={"truncation": "auto"}, **ask)
+    assert 0 < int(raw.headers["x-lampstand-dropped-messages"]) < len(long) and raw.parse().choices[0].message.content
+    assert raw.parse().usage.prompt_tokens > 256
+
+
+def other_fields(own):
+    """Fields that OpenAI does not have, by extra_body."""
+    create = client.chat.completions.create
+    sure = create(model=own, messages=HELLO, temperature=0, max_tokens=8).choices[0].message.content
+    bold = create(model=own, messages=HELLO, temperature=2, max_tokens=8, extra_body={"top_k": 1})
+    assert bold.choices[0].message.content == sure
+    said = create(model=own, messages=HELLO, max_tokens=8, extra_body={"mode": "chat", "character": "Example"})
+    assert said.choices[0].message.content
+    error = expect(openai.BadRequestError, lambda: create(model=own, messages=HELLO, extra_body={"character": "Nobody", "mode": "chat"}))
+    assert error.param == "character"
 
 
 def completions():
@@ -142,7 +222,13 @@ async def crowd():
         assert again[1].choices[0].message.content == answers[30].choices[0].message.content
 
 
-chat_stream(chat(models()))
+own = models()
+chat_stream(chat(own))
+many_streams(own)
+best_of(own)
+headers(own)
+truncation(own)
+other_fields(own)
 completions()
 errors()
 busy()

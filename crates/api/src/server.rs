@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_cors::Cors;
-use actix_web::middleware::from_fn;
+use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
@@ -54,6 +54,8 @@ pub async fn run(
             .wrap(from_fn(host::guard_host))
             .wrap(from_fn(log::request_log))
             .wrap(cors)
+            // Clients put a path of theirs behind a base that ends in a slash: `//chat/completions` is meant as one.
+            .wrap(NormalizePath::trim())
     };
     HttpServer::new(app)
         .workers(WORKERS)

@@ -217,7 +217,9 @@ fn room_for_answer(prompt: usize, request: &GenerateRequest, loaded: &Loaded) ->
         Some(max) => format!(" and up to {max} tokens were asked for, {} together", prompt + max as usize),
         None => String::new(),
     };
-    Err(too_long("prompt", format!("the model's context is {context} tokens; the prompt has {prompt}{asked}")))
+    // It begins as OpenAI's does: clients that shorten a conversation by themselves know it by these words.
+    let message = format!("This model's maximum context length is {context} tokens; the prompt has {prompt}{asked}");
+    Err(too_long("prompt", message))
 }
 
 /// The negative prompt's ids. Without a text it is the prompt's last token, as transformers has it; a scale of 1 needs none.

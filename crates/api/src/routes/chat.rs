@@ -19,11 +19,17 @@ use crate::state::{Permit, State};
 use crate::wire::chat::{Asked, Chunks, Collector, Header, Request};
 use crate::wire::dialect::Dialect;
 
-pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
+pub(super) async fn create(state: Data<State>, body: Body) -> Result<HttpResponse> {
+    serve(state, body, None).await
+}
+
+/// Answers `body`; `model` is the one that the path names, if it does.
+pub(super) async fn serve(state: Data<State>, Body(body): Body, model: Option<String>) -> Result<HttpResponse> {
     let permit = Arc::new(state.admit()?);
-    let asked = Request::read(&body, state.limits())?;
+    let mut asked = Request::read(&body, state.limits())?;
     // The body may be megabytes and the answer minutes.
     drop(body);
+    asked.options.model = model.or(asked.options.model);
     let name = asked.options.model.clone();
     let attempt = async |asked, lease| answer(&state, asked, lease, Arc::clone(&permit)).await;
     state.models.answered(name.as_deref(), asked, attempt).await

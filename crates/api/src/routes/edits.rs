@@ -16,9 +16,14 @@ use crate::wire::edits::{Asked, Edit, read};
 use crate::wire::options::Asked as Options;
 
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
+    serve(state, &body, None).await
+}
+
+/// Answers `body`; `model` is the one that the path names, if it does.
+pub(super) async fn serve(state: Data<State>, body: &[u8], model: Option<String>) -> Result<HttpResponse> {
     let _permit = state.admit()?;
-    let Asked { conversation, options } = read(&body, state.limits())?;
-    let lease = state.models.lease(options.model.as_deref()).await?;
+    let Asked { conversation, options } = read(body, state.limits())?;
+    let lease = state.models.lease(model.as_deref().or(options.model.as_deref())).await?;
     let Options { request, choices, .. } = options;
     let model = lease.model().clone();
     let script = Script { model, conversation, dialogue: state.dialogue(), variables: Map::new() };

@@ -1,4 +1,4 @@
-//! `/v1/engines`: models under the name that OpenAI gave them until 2022, and their completions by path.
+//! `/v1/engines`: models under the name that OpenAI gave them until 2022, and what they are asked for by path.
 //! Called by the HTTP server through the table.
 //! Invariant: an engine answers as its model does; only names and keys are of old.
 
@@ -9,9 +9,10 @@ use crate::error::Result;
 use crate::routes::admin::Admin;
 use crate::routes::body::Body;
 use crate::routes::completions::{Form, serve};
+use crate::routes::{chat, edits};
 use crate::services::models::{Arguments, Listed, Status};
 use crate::state::State;
-use crate::wire::engines::{Engine, List, completions_body};
+use crate::wire::engines::{Engine, List, completions_body, is_chat};
 
 pub(super) async fn list(state: Data<State>) -> Result<HttpResponse> {
     let engine = |model: Listed| Engine::listed(model.name, model.status == Status::Loaded);
@@ -32,4 +33,17 @@ pub(super) async fn complete(state: Data<State>, id: Path<String>, Body(body): B
 
 pub(super) async fn generate(state: Data<State>, id: Path<String>, Body(body): Body) -> Result<HttpResponse> {
     serve(state, &completions_body(&body)?, Some(id.into_inner()), Form::Generate).await
+}
+
+pub(super) async fn chat(state: Data<State>, id: Path<String>, body: Body) -> Result<HttpResponse> {
+    let id = id.into_inner();
+    if is_chat(&body.0) {
+        return chat::serve(state, body, Some(id)).await;
+    }
+    // An id may hold slashes, so one that ends in `/chat` has its completions at the path of another's chat.
+    serve(state, &body.0, Some(format!("{id}/chat")), Form::Completion).await
+}
+
+pub(super) async fn edit(state: Data<State>, id: Path<String>, Body(body): Body) -> Result<HttpResponse> {
+    edits::serve(state, &body, Some(id.into_inner())).await
 }

@@ -68,6 +68,19 @@ pub const TABLE: &[Row] = &[
         summary: "List the models (OpenAI's first API)",
         handler: |route| route.to(engines::list),
     },
+    // Before the shorter path, which fits it too.
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/chat/completions",
+        summary: "Answer a conversation with this model",
+        handler: |route| route.to(engines::chat),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/edits",
+        summary: "Change a text with this model",
+        handler: |route| route.to(engines::edit),
+    },
     Row {
         method: "POST",
         path: "/v1/engines/{id}/completions",

@@ -2,7 +2,8 @@
 //! `routes/engines` writes the objects and hands completions through the translation.
 //! Invariant: `generate` differs from a completion in three keys and in nothing else.
 
-use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Result;
@@ -56,6 +57,15 @@ pub fn completions_body(body: &[u8]) -> Result<Vec<u8>> {
     Ok(Value::Object(fields).to_string().into_bytes())
 }
 
+/// Whether a body is that of a chat: has messages rather than a prompt. Says nothing of a body that cannot be read.
+pub fn is_chat(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        prompt: Option<IgnoredAny>,
+    }
+    parse::<Fields>(body).is_ok_and(|fields| fields.prompt.is_none())
+}
+
 /// A completion or a chunk of one, with `data` where it has `choices`.
 pub fn generate_answer(answer: &impl Serialize) -> Value {
     let renamed = |(key, value)| if key == "choices" { ("data".to_owned(), value) } else { (key, value) };
@@ -85,6 +95,15 @@ mod tests {
         );
         assert_eq!(translated(json!({"context": "a", "prompt": "b"})), json!({"prompt": "b"}));
         assert_eq!(completions_body(b"[1]").unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn what_has_no_prompt_is_a_chat() {
+        for (body, chats) in
+            [(r#"{"messages": []}"#, true), ("{}", true), (r#"{"prompt": ["a"]}"#, false), ("[", false)]
+        {
+            assert_eq!(is_chat(body.as_bytes()), chats, "{body}");
+        }
     }
 
     #[test]

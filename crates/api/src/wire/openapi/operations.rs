@@ -32,12 +32,17 @@ const fn completions(path: &'static str) -> Operation {
     }
 }
 
-/// All of them.
-pub(super) const OPERATIONS: &[Operation] = &[
+/// A route that answers like `/v1/chat/completions`.
+const fn chat(path: &'static str) -> Operation {
     Operation {
         event: Some("CreateChatCompletionStreamResponse"),
-        ..post("/v1/chat/completions", Some("CreateChatCompletionRequest"), "CreateChatCompletionResponse")
-    },
+        ..post(path, Some("CreateChatCompletionRequest"), "CreateChatCompletionResponse")
+    }
+}
+
+/// All of them.
+pub(super) const OPERATIONS: &[Operation] = &[
+    chat("/v1/chat/completions"),
     completions("/v1/completions"),
     completions("/v1/text_completion"),
     get("/v1/models", "ListModelsResponse"),
@@ -45,6 +50,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/v1/engines", "ListEnginesResponse"),
     get("/v1/engines/{id}", "Engine"),
     completions("/v1/engines/{id}/completions"),
+    chat("/v1/engines/{id}/chat/completions"),
+    post("/v1/engines/{id}/edits", Some("CreateEditRequest"), "CreateEditResponse"),
     post("/v1/engines/{id}/generate", Some("GenerateRequest"), "GenerateResponse"),
     post("/v1/edits", Some("CreateEditRequest"), "CreateEditResponse"),
     get("/v1/billing/usage", "BillingUsage"),
