@@ -113,6 +113,8 @@ fn answers_are_as_the_document_says() {
     for (path, body) in [
         ("/v1/engines/{id}/completions", prompt.clone()),
         ("/v1/engines/{id}/generate", json!({"context": "Hello", "length": 2})),
+        ("/v1/engines/{id}/chat/completions", message.clone()),
+        ("/v1/engines/{id}/edits", json!({"instruction": "Greet.", "max_tokens": 2})),
         ("/v1/text_completion", prompt.clone()),
         ("/v1/edits", json!({"instruction": "Greet.", "max_tokens": 2})),
         ("/v1/internal/encode", json!({"text": "Hello"})),

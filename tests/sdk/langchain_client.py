@@ -8,6 +8,7 @@ Ends with "all passed", or with the failures.
 import os
 import re
 import sys
+import tempfile
 
 if __name__ == "__main__":
     os.environ.update(LAMPSTAND_URL=sys.argv[1], LAMPSTAND_KEY=sys.argv[2])
@@ -181,7 +182,12 @@ if __name__ == "__main__":
     # One loop for all: LangChain keeps connections from one test to the next.
     arguments += ["--override-ini=asyncio_mode=auto"]
     arguments += [f"--override-ini=asyncio_default_{of}_loop_scope=session" for of in ("test", "fixture")]
-    status = pytest.main([__file__, *arguments], plugins=[outcomes])
+    script = os.path.abspath(__file__)
+    # Its plug-ins leave folders where they run.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        status = pytest.main([script, *arguments], plugins=[outcomes])
+        os.chdir(os.path.dirname(script))
     assert status == 0, f"pytest ended with {status}"
     expected = {name for names in SWITCHED_OFF.values() for name in names}
     assert outcomes.skipped == expected, f"skipped and expected differ: {sorted(outcomes.skipped ^ expected)}"
