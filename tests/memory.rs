@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::Request;
 use crate::command::Running;
@@ -89,7 +89,7 @@ fn a_model_takes_little_more_than_its_file() {
 }
 
 #[test]
-fn switching_between_models_gives_their_memory_back() {
+fn switching_and_loading_anew_give_memory_back() {
     const ROUNDS: usize = 20;
     let folder = TempFolder::new("switching");
     let names = [(Mix::Q4KM, 512), (Mix::Bf16, 256)].map(|(mix, hidden)| {
@@ -115,10 +115,18 @@ fn switching_between_models_gives_their_memory_back() {
             Request { method: "POST", path: "/v1/completions", headers: &[], body: &body }.send(running.address);
         assert_eq!((answer.status, &answer.json()["model"]), (200, &json!(name)), "{}", answer.body);
     };
-    // Every round unloads and loads both. The first ones fill what stays: threads, the allocator's own tables.
+    let change = |path: &str, body: Value| {
+        let path = &format!("/v1/internal/model/{path}");
+        let answer = Request { method: "POST", path, headers: &[], body: &body.to_string() }.send(running.address);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    };
+    // Every round unloads and loads both, one of them three times over. The first rounds fill what stays: threads, the allocator's own tables.
     let mut resident = Vec::new();
     for _ in 0..ROUNDS {
         names.iter().rev().for_each(|name| ask(name));
+        change("load", json!({"model_name": names[0], "args": {"n_ctx": 64}}));
+        change("unload", json!({}));
+        change("load", json!({"model_name": names[0], "args": {"n_ctx": CONTEXT_TOKENS}}));
         resident.push(kilobytes(running.child.id(), "VmRSS:"));
     }
     println!("resident kilobytes by round: {resident:?}");
