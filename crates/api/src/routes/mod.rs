@@ -59,7 +59,7 @@ pub const TABLE: &[Row] = &[
     Row {
         method: "POST",
         path: "/v1/text_completion",
-        summary: "The same under an older name",
+        summary: "Continue a text, under an older name",
         handler: |route| route.to(completions::create),
     },
     Row {
@@ -109,7 +109,7 @@ pub const TABLE: &[Row] = &[
     Row {
         method: "GET",
         path: "/v1/dashboard/billing/usage",
-        summary: "The same",
+        summary: "Zero, under its other name",
         handler: |route| route.to(internal::billing_usage),
     },
     Row {
