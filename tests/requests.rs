@@ -72,7 +72,7 @@ fn an_unknown_model_lists_what_there_is() {
 #[test]
 fn unknown_paths_and_methods_are_told() {
     let service = Service::shared();
-    for path in ["/nothing", "/v1", "/v1/nothing", "/v1/chat"] {
+    for path in ["/nothing", "/v1", "/v1/nothing", "/v1/chat", "/v1//nothing/"] {
         refusal(&service.get(path), 404);
     }
     // Slashes too many are what clients make of a base address that ends in one.
