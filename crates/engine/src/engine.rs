@@ -2,6 +2,8 @@
 //! The `api` crate and the benches call it; nothing else of the engine is needed to serve.
 //! Invariant: a request is checked whole before it queues; what queues cannot be wrong any more.
 
+mod encode;
+
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
@@ -109,6 +111,7 @@ impl Engine {
     /// `InvalidRequest` or `ContextLengthExceeded` naming the field, `ModelNotFound`, `Overloaded`.
     pub fn generate(&self, request: GenerateRequest) -> Result<Generation> {
         let loaded = self.catalog.get(&request.model)?;
+        loaded.text()?;
         sampling::check(&request.sampling, loaded.tokenizer.vocabulary_len())?;
         let marks = Marks::new(&request.sampling, &loaded.tokenizer)?;
         check_limits(&request)?;
@@ -129,7 +132,7 @@ impl Engine {
         let timeout = request.timeout.or(self.catalog.config().timeout);
         let bounded = |top: Option<u8>| top.map(|top| top.min(TOP_LOGPROBS_MAX as u8));
         let end_tokens = if request.ignore_eos { Arc::from([]) } else { loaded.tokenizer.end_ids(&tokens) };
-        loaded.queue.push(Submission {
+        loaded.text()?.push(Submission {
             tokens,
             sampling: request.sampling,
             marks,

@@ -2,8 +2,8 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine | generation | catalog | scheduler | pipelines | families | sampling, decoder | kv, batch, weights |
-//! tokens, ops, device | request, output, progress, config, error.
+//! engine | generation, embedding | catalog | scheduler | pipelines | families | sampling, encoder, decoder | kv, batch, weights |
+//! tokens, ops, device | output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
 pub mod batch;
@@ -11,6 +11,8 @@ pub mod catalog;
 pub mod config;
 pub mod decoder;
 pub mod device;
+pub mod embedding;
+pub mod encoder;
 pub mod engine;
 pub mod error;
 pub mod families;
@@ -24,9 +26,11 @@ pub mod request;
 pub mod sampling;
 pub mod scheduler;
 pub mod tokens;
+pub mod vectors;
 pub mod weights;
 
 pub use config::{CpuTier, EngineConfig, HubConfig, KvType, Quantization, Speculation};
+pub use embedding::{Classification, Embedding, Encoding, Scoring};
 pub use engine::{Engine, ModelSource, Overrides};
 pub use error::{Error, ErrorKind, Result};
 pub use generation::Generation;
@@ -36,3 +40,6 @@ pub use request::{
     Adaptive, Distribution, Dry, DynamicTemperature, GenerateRequest, Guidance, Mirostat, Prompt, SamplerStep, Sampling,
 };
 pub use tokens::FillIn;
+pub use vectors::{
+    Capabilities, Classified, ClassifyRequest, EmbedRequest, Embedded, Label, Pooling, ScoreRequest, Scored,
+};

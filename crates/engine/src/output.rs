@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::vectors::Capabilities;
 
 /// One alternative for a position.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,8 +80,14 @@ pub struct ModelInfo {
     pub family: String,
     /// Prevailing weight type: `Q4_K`, `F32`, ...
     pub quantization: String,
+    /// What it can be asked for.
+    pub capabilities: Capabilities,
     /// Tokens that prompt and answer may take together.
     pub context_tokens: u32,
+    /// Tokens that one input may have: of a model that continues text, those of its context.
+    pub input_tokens_max: u32,
+    /// Numbers in a vector, if it makes vectors of texts.
+    pub embedding_dimensions: Option<u32>,
     /// Parameters.
     pub parameters: u64,
     /// Vocabulary size.
@@ -112,6 +119,8 @@ pub struct AvailableModel {
     pub bytes: u64,
     /// When they were written, seconds since 1970.
     pub modified_s: u64,
+    /// What it can be asked for; nothing if there is a problem.
+    pub capabilities: Capabilities,
     /// Architecture family; empty if there is a problem, as are the next three.
     pub family: String,
     /// Prevailing type of its weights as they are stored.

@@ -117,13 +117,17 @@ fn read(path: &Path) -> Option<ModelConfig> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use engine::Capabilities;
 
     fn model(name: &str) -> ModelInfo {
         ModelInfo {
             name: name.into(),
             family: "llama".into(),
             quantization: "Q8_0".into(),
+            capabilities: Capabilities::TEXT,
             context_tokens: 1,
+            input_tokens_max: 1,
+            embedding_dimensions: None,
             parameters: 1,
             vocabulary: 1,
             weight_bytes: 1,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::encoders::{self, EncoderTraits};
 use super::memory;
 use crate::config::{EngineConfig, Quantization};
 use crate::decoder::Decoder;
@@ -16,11 +17,12 @@ use crate::families;
 use crate::kv::pages::Pages;
 use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
-use crate::pipelines::TextModel;
 use crate::pipelines::text::TextPipeline;
+use crate::pipelines::{TextEncoder, TextModel};
 use crate::progress::Progress;
 use crate::scheduler::speculation::draft_model::Draft;
 use crate::tokens::Tokenizer;
+use crate::vectors::Capabilities;
 use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
 
 /// Unused ids by which the vocabularies of a model and its draft model may differ: sizes are rounded up to a multiple of
@@ -31,8 +33,15 @@ const VOCABULARY_FILLING_MAX: usize = 512;
 pub(super) struct Assembled {
     pub(super) info: ModelInfo,
     pub(super) tokenizer: Tokenizer,
-    pub(super) model: Box<dyn TextModel>,
-    pub(super) draft: Option<Draft>,
+    pub(super) model: Model,
+}
+
+/// What its loop will run.
+pub(super) enum Model {
+    /// It continues text, perhaps with another one that drafts for it.
+    Text { model: Box<dyn TextModel>, draft: Option<Draft> },
+    /// It makes vectors of texts, or classes.
+    Encoder { model: Box<dyn TextEncoder>, traits: Box<EncoderTraits> },
 }
 
 /// What files hold, packed: all of a model but the memory for keys and values.
@@ -46,13 +55,13 @@ struct Opened {
 
 impl Opened {
     fn read(
-        files: &ModelFiles,
+        open: &OpenModel,
         quantize: Option<Quantization>,
         pool: &Arc<Pool>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let OpenModel { weights, description } = weights::open(files)?;
-        let (family, tokenizer) = match &description {
+        let OpenModel { weights, description } = open;
+        let (family, tokenizer) = match description {
             Description::Gguf(metadata) => {
                 let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?;
                 (families::from_gguf(metadata, embedding_rows(weights.as_ref())?)?, tokenizer)
@@ -92,10 +101,18 @@ pub(super) fn assemble(
     pool: &Arc<Pool>,
     progress: &dyn Progress,
 ) -> Result<Assembled> {
-    let opened = Opened::read(files, config.quantize, pool, progress)?;
+    let open = weights::open(files)?;
+    if let Some(family) = encoders::family(&open)? {
+        if draft_files.is_some() {
+            return Err(Error::invalid("draft_model", "a model that makes vectors of texts has no use for a draft model"));
+        }
+        return encoders::assemble(family, &open, config, pool, progress);
+    }
+    let opened = Opened::read(&open, config.quantize, pool, progress)?;
+    drop(open);
     let draft = draft_files
         .map(|files| {
-            let draft = Opened::read(files, config.quantize, pool, progress)?;
+            let draft = Opened::read(&weights::open(files)?, config.quantize, pool, progress)?;
             let vocabulary = check_vocabulary(&opened.tokenizer, &draft)?;
             Ok((draft, vocabulary))
         })
@@ -110,7 +127,10 @@ pub(super) fn assemble(
         name: String::new(),
         family: opened.family.to_owned(),
         quantization: opened.quantization.clone(),
+        capabilities: Capabilities::TEXT,
         context_tokens: budget.context_tokens as u32,
+        input_tokens_max: budget.context_tokens as u32,
+        embedding_dimensions: None,
         parameters: opened.parameters,
         vocabulary: tokenizer.vocabulary_len() as u32,
         weight_bytes: opened.decoder.bytes() + draft_weights,
@@ -127,7 +147,8 @@ pub(super) fn assemble(
             Ok::<_, Error>(Draft { model: draft.with_pages(budget.blocks, config)?, context_tokens, vocabulary })
         })
         .transpose()?;
-    Ok(Assembled { info, tokenizer, model: opened.with_pages(budget.blocks, config)?, draft })
+    let model = Model::Text { model: opened.with_pages(budget.blocks, config)?, draft };
+    Ok(Assembled { info, tokenizer, model })
 }
 
 /// A draft is a list of ids, so both models must mean the same by each. Models of one family differ in how many unused
@@ -159,7 +180,7 @@ pub(super) fn embedding_rows(weights: &dyn Weights) -> Result<usize> {
     rows.ok_or_else(|| Error::unreadable("the model has no tensor \"token_embd.weight\""))
 }
 
-fn read_json(path: &Path) -> Result<Value> {
+pub(super) fn read_json(path: &Path) -> Result<Value> {
     let bytes = std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))?;
     serde_json::from_slice(&bytes).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))
 }
@@ -170,7 +191,7 @@ pub(super) fn tokenizer_path(files: &SafetensorsFiles) -> Result<&Path> {
 }
 
 /// The tokenizer that lies beside safetensors, with the template and end tokens of the files around it.
-fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tokenizer> {
+pub(super) fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tokenizer> {
     let path = tokenizer_path(files)?;
     let json = std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))?;
     let optional = |path: &Option<std::path::PathBuf>| path.as_deref().map(read_json).transpose();

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::encoders;
 use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;
 use crate::output::AvailableModel;
+use crate::vectors::Capabilities;
 use crate::weights::{self, Description, ModelFiles, Weights, hub};
 
 /// Files whose heads are remembered; then all are forgotten and read anew.
@@ -20,6 +22,7 @@ const HEADS_MAX: usize = 4096;
 /// What the head of a model's files says.
 #[derive(Debug, Clone)]
 struct Head {
+    capabilities: Capabilities,
     family: &'static str,
     quantization: String,
     context_tokens: u32,
@@ -70,6 +73,7 @@ impl Heads {
             path,
             bytes,
             modified_s,
+            capabilities: head.as_ref().map(|head| head.capabilities).unwrap_or_default(),
             family: head.as_ref().map(|head| head.family.to_owned()).unwrap_or_default(),
             quantization: head.as_ref().map(|head| head.quantization.clone()).unwrap_or_default(),
             context_tokens: head.as_ref().map_or(0, |head| head.context_tokens),
@@ -97,6 +101,20 @@ impl Heads {
 
 fn read(files: &ModelFiles) -> Result<Head> {
     let open = weights::open(files)?;
+    if let Some(family) = encoders::family(&open)? {
+        if let Description::Safetensors { files, .. } = &open.description {
+            tokenizer_path(files)?;
+        }
+        let names = open.weights.names();
+        let classifies = names.iter().any(|name| name.starts_with("classifier.") || name.starts_with("cls."));
+        return Ok(Head {
+            capabilities: Capabilities { embeddings: !classifies, classify: classifies, ..Capabilities::default() },
+            family: family.name,
+            quantization: prevailing_type(open.weights.as_ref()),
+            context_tokens: u32::try_from(family.config.tokens_max).unwrap_or(u32::MAX),
+            parameters: count_parameters(open.weights.as_ref()),
+        });
+    }
     let family = match &open.description {
         Description::Gguf(metadata) => families::from_gguf(metadata, embedding_rows(open.weights.as_ref())?)?,
         Description::Safetensors { config, files } => {
@@ -105,6 +123,7 @@ fn read(files: &ModelFiles) -> Result<Head> {
         }
     };
     Ok(Head {
+        capabilities: Capabilities::TEXT,
         family: family.name,
         quantization: prevailing_type(open.weights.as_ref()),
         context_tokens: u32::try_from(family.config.context_tokens).unwrap_or(u32::MAX),

@@ -56,6 +56,31 @@ pub(super) fn budget(
     Ok(Budget { blocks, context_tokens: possible })
 }
 
+/// How long a text may be for an encoder whose rows take `row_bytes` while they are computed. `available_bytes` is what
+/// the machine has left after the weights.
+///
+/// # Errors
+/// `OutOfMemory` if not even a short text fits.
+pub(super) fn text_tokens(
+    config: &EngineConfig,
+    model_tokens: usize,
+    row_bytes: usize,
+    available_bytes: Option<u64>,
+) -> Result<usize> {
+    let wanted = config.context_tokens.map_or(model_tokens, |asked| model_tokens.min(asked.max(1) as usize));
+    let bytes = available_bytes.map_or(UNMEASURED_BYTES, |bytes| bytes / 2);
+    let possible = usize::try_from(bytes / row_bytes.max(1) as u64).unwrap_or(usize::MAX);
+    if possible >= wanted {
+        return Ok(wanted);
+    }
+    if possible < CONTEXT_TOKENS_MIN {
+        let message = format!("a text of {wanted} tokens takes {} MiB", (wanted as u64 * row_bytes as u64) >> 20);
+        return Err(Error::new(ErrorKind::OutOfMemory, format!("{message}, but {} MiB are there", bytes >> 20)));
+    }
+    tracing::warn!(tokens = possible, "memory suffices for shorter texts than the model's {wanted} tokens");
+    Ok(possible)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -82,5 +107,15 @@ mod tests {
         let error = budget(&config(Some(4096), Some(20 << 10), 4), 8192, 1 << 10, None).unwrap_err();
         assert_eq!(error.kind, ErrorKind::OutOfMemory);
         assert!(error.message.contains("4096"));
+    }
+
+    #[test]
+    fn texts_are_as_long_as_the_model_and_memory_allow() {
+        let tokens = |asked, bytes| text_tokens(&config(asked, None, 1), 8192, 1 << 10, Some(bytes));
+        assert_eq!(tokens(None, 1 << 30).unwrap(), 8192);
+        assert_eq!(tokens(Some(512), 1 << 30).unwrap(), 512);
+        assert_eq!(tokens(Some(1 << 20), 1 << 30).unwrap(), 8192);
+        assert_eq!(tokens(None, 2 << 20).unwrap(), 1024);
+        assert_eq!(tokens(None, 1 << 10).unwrap_err().kind, ErrorKind::OutOfMemory);
     }
 }

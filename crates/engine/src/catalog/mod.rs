@@ -4,6 +4,7 @@
 
 mod assemble;
 mod available;
+mod encoders;
 mod memory;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use assemble::Assembled;
+use assemble::{Assembled, Model};
 
 use crate::batch::Batch;
 use crate::config::{BLOCK_TOKENS, EngineConfig, KvType, Quantization};
@@ -20,13 +21,18 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ops::packed::Tier;
 use crate::ops::pool::Pool;
 use crate::output::{AvailableModel, ModelInfo, Stats};
-use crate::pipelines::TextModel;
+use crate::pipelines::encode::{EncodeJob, Purpose};
+use crate::pipelines::{TextEncoder, TextModel};
 use crate::progress::Progress;
 use crate::scheduler::continuous::{Continuous, Limits};
 use crate::scheduler::counters::Counters;
+use crate::scheduler::encoding::EncodeQueue;
+use crate::scheduler::encoding_loop::{EncodeLimits, EncodeLoop};
 use crate::scheduler::queue::Queue;
-use crate::tokens::Tokenizer;
+use crate::tokens::{Framed, Tokenizer};
 use crate::weights;
+
+pub use encoders::EncoderTraits;
 
 /// A model as a person names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +78,18 @@ impl Overrides {
     }
 }
 
+/// Tokens in a step of an encoder at least: nobody waits for a step's end to read on, so steps may be longer than those
+/// of text, and the weights are read less often.
+const ENCODE_TOKENS_MIN: usize = 1024;
+
 /// A reader that takes nothing for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// The way in to a model, by what it does.
+enum Work {
+    Text(Arc<Queue>),
+    Encoder { queue: Arc<EncodeQueue>, traits: Box<EncoderTraits> },
+}
 
 /// A model that is ready: its tokenizer, its waiting line, its thread.
 pub struct Loaded {
@@ -81,13 +97,40 @@ pub struct Loaded {
     pub info: ModelInfo,
     /// Text to tokens and back.
     pub tokenizer: Tokenizer,
-    /// The way in.
-    pub queue: Arc<Queue>,
+    work: Work,
     counters: Arc<Counters>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Loaded {
+    /// The way in for text to be continued.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if the model does not continue text.
+    pub fn text(&self) -> Result<&Queue> {
+        match &self.work {
+            Work::Text(queue) => Ok(queue),
+            Work::Encoder { .. } => Err(self.cannot("continue text")),
+        }
+    }
+
+    /// The way in for texts to be encoded, and what a request may ask of this model.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, with the words of `what` was asked of it, if the model is no encoder.
+    pub fn encoder(&self, what: &str) -> Result<(&EncodeQueue, &EncoderTraits)> {
+        match &self.work {
+            Work::Encoder { queue, traits } => Ok((queue, traits)),
+            Work::Text(_) => Err(self.cannot(what)),
+        }
+    }
+
+    /// The refusal of work that this model does not do.
+    pub fn cannot(&self, what: &str) -> Error {
+        let (name, can) = (&self.info.name, self.info.capabilities.words());
+        Error::invalid("model", format!("the model {name:?} cannot {what}; it is for {can}"))
+    }
+
     /// Tokens that all sequences together can hold in the cache.
     pub fn cache_tokens(&self) -> usize {
         self.counters.snapshot().blocks_total as usize * BLOCK_TOKENS
@@ -95,7 +138,10 @@ impl Loaded {
 
     /// Ends its loop; those under way are told. Returns when its thread, model and cache are gone.
     fn stop(&self) {
-        self.queue.close();
+        match &self.work {
+            Work::Text(queue) => queue.close(),
+            Work::Encoder { queue, .. } => queue.close(),
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!(model = %self.info.name, "the model's thread ended in a panic");
@@ -188,27 +234,44 @@ impl Catalog {
     }
 
     fn start(config: &EngineConfig, info: ModelInfo, assembled: Assembled) -> Result<Loaded> {
-        let Assembled { tokenizer, mut model, mut draft, .. } = assembled;
-        warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
-        if let Some(draft) = &mut draft {
-            warm_up(draft.model.as_mut()).map_err(|e| e.context("the draft model"))?;
-        }
-        let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_tokens_max));
-        let counters = Arc::new(Counters::new(model.blocks()));
-        let limits = Limits {
-            parallel: config.parallel.max(1),
-            step_tokens_max: config.step_tokens_max.max(1),
-            prefix_cache: config.prefix_cache,
-            vocabulary: tokenizer.vocabulary_len(),
-            stall_max: STALL_MAX,
-            speculation: config.speculation,
+        let Assembled { tokenizer, model, .. } = assembled;
+        let spawn = |kind: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = std::thread::Builder::new().name(format!("{kind} {}", info.name)).spawn(run);
+            thread.map_err(|error| Error::internal(format!("no thread for the model: {error}")))
         };
-        let (line, tally) = (queue.clone(), counters.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("text {}", info.name))
-            .spawn(move || Continuous::new(model, draft, line, tally, limits).run())
-            .map_err(|error| Error::internal(format!("no thread for the model: {error}")))?;
-        Ok(Loaded { info, tokenizer, queue, counters, thread: Mutex::new(Some(thread)) })
+        let (work, counters, thread) = match model {
+            Model::Text { mut model, mut draft } => {
+                warm_up(model.as_mut()).map_err(|e| e.context(&info.name))?;
+                if let Some(draft) = &mut draft {
+                    warm_up(draft.model.as_mut()).map_err(|e| e.context("the draft model"))?;
+                }
+                let queue = Arc::new(Queue::new(config.queue_requests_max, config.queue_tokens_max));
+                let counters = Arc::new(Counters::new(model.blocks()));
+                let limits = Limits {
+                    parallel: config.parallel.max(1),
+                    step_tokens_max: config.step_tokens_max.max(1),
+                    prefix_cache: config.prefix_cache,
+                    vocabulary: tokenizer.vocabulary_len(),
+                    stall_max: STALL_MAX,
+                    speculation: config.speculation,
+                };
+                let (line, tally) = (queue.clone(), counters.clone());
+                let run = Box::new(move || Continuous::new(model, draft, line, tally, limits).run());
+                (Work::Text(queue), counters, spawn("text", run)?)
+            }
+            Model::Encoder { mut model, traits } => {
+                warm_up_encoder(model.as_mut(), &traits).map_err(|e| e.context(&info.name))?;
+                let queue = Arc::new(EncodeQueue::new(config.queue_requests_max, config.queue_tokens_max));
+                let counters = Arc::new(Counters::new(0));
+                let limits = EncodeLimits {
+                    step_tokens_max: config.step_tokens_max.max(ENCODE_TOKENS_MIN),
+                    stall_max: STALL_MAX,
+                };
+                let run = EncodeLoop::new(model, queue.clone(), counters.clone(), limits);
+                (Work::Encoder { queue, traits }, counters, spawn("encoder", Box::new(move || run.run()))?)
+            }
+        };
+        Ok(Loaded { info, tokenizer, work, counters, thread: Mutex::new(Some(thread)) })
     }
 
     /// Unloads a model and gives its memory back.
@@ -221,7 +284,8 @@ impl Catalog {
 
     /// Ends whatever is under way as if it were complete.
     pub fn interrupt(&self) {
-        self.lock().iter().for_each(|loaded| loaded.queue.interrupt());
+        // Vectors are no text that could be complete earlier.
+        self.lock().iter().filter_map(|loaded| loaded.text().ok()).for_each(Queue::interrupt);
     }
 
     /// Unloads everything.
@@ -238,6 +302,18 @@ fn warm_up(model: &mut dyn TextModel) -> Result<()> {
     batch.logit_rows.push(rows.start);
     let logits = model.forward(&batch)?;
     if logits.values.iter().any(|logit| logit.is_nan()) {
+        return Err(Error::unreadable("the weights give no numbers (NaN)"));
+    }
+    Ok(())
+}
+
+/// The same for an encoder.
+fn warm_up_encoder(model: &mut dyn TextEncoder, traits: &EncoderTraits) -> Result<()> {
+    let text = Framed::given(&[0], 1);
+    let vector = Purpose::Vector { pooling: traits.pooling, dimensions: None, normalize: false };
+    let purpose = if traits.labels.is_empty() { vector } else { Purpose::Classes };
+    let answers = model.encode(&[&EncodeJob { text, purpose }])?;
+    if answers.iter().flatten().any(|number| number.is_nan()) {
         return Err(Error::unreadable("the weights give no numbers (NaN)"));
     }
     Ok(())

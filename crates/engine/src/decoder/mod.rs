@@ -8,6 +8,7 @@ pub mod linear;
 mod load;
 mod quantization;
 pub mod rope;
+pub(crate) mod tensors;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use config::{DecoderConfig, HeadWeights};
 use linear::Linear;
 use load::Loader;
 use rope::Rotary;
+use tensors::Tensors;
 
 struct Layer {
     attention_norm: Vec<f32>,
@@ -72,29 +74,28 @@ impl Decoder {
         pool: Arc<Pool>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let loader = Loader::new(weights, &config, quantize, &pool, progress);
-        progress.start("packing weights", loader.bytes());
+        let loader = Loader { tensors: Tensors::new(weights, quantize, &pool, progress), config: &config };
+        progress.start("packing weights", loader.tensors.bytes());
         let names = loader.names();
-        let embedding = loader.matrix(names.embedding, config.vocabulary, config.hidden)?;
+        let embedding = loader.table(names.embedding)?;
         let mut layers = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
             layers.push(Layer::load(&loader, index)?);
         }
-        let final_norm = loader.vector(names.final_norm, config.hidden)?;
+        let final_norm = loader.tensors.vector(names.final_norm, config.hidden)?;
         let own_head = match config.head {
             HeadWeights::Own => true,
             HeadWeights::Embedding => false,
             HeadWeights::OwnIfThere => weights.get(names.head)?.is_some(),
         };
-        let head =
-            if own_head { loader.matrix(names.head, config.vocabulary, config.hidden)? } else { embedding.clone() };
+        let head = if own_head { loader.table(names.head)? } else { embedding.clone() };
         progress.finish();
         let factors = match names.rope_factors {
-            Some(name) => loader.vector_if_any(name, config.rope.dims / 2)?,
+            Some(name) => loader.tensors.vector_if_any(name, config.rope.dims / 2)?,
             None => None,
         };
         let rotary = Rotary::new(&config.rope, factors.as_deref());
-        let prevailing_type = loader.prevailing_type();
+        let prevailing_type = loader.tensors.prevailing_type();
         Ok(Self { embedding, layers, final_norm, head: Linear::new(head, None), rotary, pool, prevailing_type, config })
     }
 
@@ -242,8 +243,8 @@ impl Layer {
         let (config, names) = (loader.config, loader.names());
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (query_width, kv_width) = (config.heads * head_dim, config.kv_heads * head_dim);
-        let norm = |part: &str| loader.vector(&format!("{}.weight", names.in_layer(index, part)), hidden);
-        let head_norm = |part: &str| loader.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
+        let norm = |part: &str| loader.tensors.vector(&format!("{}.weight", names.in_layer(index, part)), hidden);
+        let head_norm = |part: &str| loader.tensors.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
         Ok(Self {
             attention_norm: norm(names.attention_norm)?,
             query: loader.rotated_linear(index, names.query, query_width, hidden)?,

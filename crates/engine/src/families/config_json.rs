@@ -54,11 +54,11 @@ pub fn from_config_json(config: &Value) -> Result<Family> {
     })
 }
 
-fn flag(config: &Value, key: &str) -> bool {
+pub(super) fn flag(config: &Value, key: &str) -> bool {
     config.get(key).and_then(Value::as_bool).unwrap_or(false)
 }
 
-fn optional_size(config: &Value, key: &str) -> Result<Option<usize>> {
+pub(super) fn optional_size(config: &Value, key: &str) -> Result<Option<usize>> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|value| usize::try_from(value).ok()) {
@@ -68,11 +68,11 @@ fn optional_size(config: &Value, key: &str) -> Result<Option<usize>> {
     }
 }
 
-fn size(config: &Value, key: &str) -> Result<usize> {
+pub(super) fn size(config: &Value, key: &str) -> Result<usize> {
     optional_size(config, key)?.ok_or_else(|| Error::unreadable(format!("config.json has no {key}")))
 }
 
-fn number(config: &Value, key: &str) -> Result<Option<f32>> {
+pub(super) fn number(config: &Value, key: &str) -> Result<Option<f32>> {
     match config.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_f64() {

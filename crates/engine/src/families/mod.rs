@@ -3,11 +3,15 @@
 //! Invariant: no arithmetic on weights here; what a family cannot express on the stack is refused by name.
 
 mod config_json;
+mod encoder_names;
+mod encoders;
 mod gguf_keys;
 mod gguf_vocabulary;
 mod names;
+pub mod sentence;
 
 pub use config_json::from_config_json;
+pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf};
 pub use gguf_keys::from_gguf;
 pub use gguf_vocabulary::vocabulary_from_gguf;
 
@@ -70,7 +74,7 @@ const FAMILIES: [Row; 4] = [
 ];
 
 fn unknown(found: &str) -> Error {
-    let known: Vec<&str> = FAMILIES.iter().map(|row| row.name).collect();
+    let known: Vec<&str> = FAMILIES.iter().map(|row| row.name).chain(encoders::known()).collect();
     Error::unreadable(format!("the architecture {found:?} is not supported; supported are {}", known.join(", ")))
 }
 

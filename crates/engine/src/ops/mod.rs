@@ -4,8 +4,10 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+pub mod activation;
 pub mod attention;
 pub mod ggml;
+pub mod layer_norm;
 pub mod packed;
 pub mod pool;
 pub mod quantize;

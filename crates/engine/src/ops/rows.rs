@@ -16,7 +16,7 @@ use super::tier::{Tier, exp, multiply_add, tiers};
 use crate::error::{Error, Result};
 
 /// Lanes that a sum over a row is kept in, whatever the machine's registers.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Rows handed to a thread at once, so that small steps are not cut at all.
 const ROWS_PER_PIECE: usize = 4;
@@ -120,7 +120,7 @@ fn share_rows(rows: usize, pool: &Pool, work: impl Fn(Range<usize>) + Sync) -> R
 }
 
 /// Runs `work(rows, output of those rows)` over all rows of a new `[rows, columns]` tensor.
-fn for_rows<'a>(
+pub(super) fn for_rows<'a>(
     rows: usize,
     columns: usize,
     pool: &'a Pool,

@@ -5,12 +5,12 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
+use super::guard::guarded;
 use super::plan::{self, Bounds, Plan, View};
 use super::queue::Queue;
 use super::sequence::Sequence;
@@ -343,12 +343,7 @@ impl Continuous {
     /// One forward; a panic in it comes back as an error.
     fn forward(&mut self, batch: &Batch) -> Result<Logits> {
         let model = &mut self.model;
-        catch_unwind(AssertUnwindSafe(|| model.forward(batch))).unwrap_or_else(|panic| {
-            let words = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-            let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            tracing::error!(panic = %words, "the model panicked");
-            Err(Error::internal("the model failed on this request"))
-        })
+        guarded(|| model.forward(batch))
     }
 
     /// Remembers how fast prompts go, so that a mixed step stays near its target, and what a step of talk costs.

@@ -4,6 +4,9 @@
 
 pub mod continuous;
 pub mod counters;
+pub mod encoding;
+pub mod encoding_loop;
+mod guard;
 pub mod guidance;
 pub mod lane;
 pub mod pacing;

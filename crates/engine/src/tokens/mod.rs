@@ -4,6 +4,7 @@
 
 mod ends;
 mod fill_in;
+mod framed;
 mod json;
 mod pieces;
 mod pretokenizers;
@@ -24,6 +25,7 @@ use self::sentencepiece::SentencePiece;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use self::fill_in::FillIn;
+pub use self::framed::Framed;
 pub use self::stop::StopMatcher;
 pub use self::stream::{Piece, TokenStream};
 pub use self::vocabulary::Vocabulary;

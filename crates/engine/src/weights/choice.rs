@@ -15,9 +15,19 @@ pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) const TEMPLATE_JINJA: &str = "chat_template.jinja";
 pub(crate) const TEMPLATE_JSON: &str = "chat_template.json";
-/// All of them.
-pub(crate) const COMPANIONS: [&str; 6] =
-    [CONFIG, TOKENIZER, TOKENIZER_CONFIG, GENERATION_CONFIG, TEMPLATE_JINJA, TEMPLATE_JSON];
+/// All of them, with those that tell how vectors are made of texts.
+pub(crate) const COMPANIONS: [&str; 10] = [
+    CONFIG,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    GENERATION_CONFIG,
+    TEMPLATE_JINJA,
+    TEMPLATE_JSON,
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
 
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";

@@ -1,0 +1,115 @@
+//! What encoder tensors are called: in safetensors by their publishers, in GGUF files.
+//! The families hand these tables to the stack.
+//! Invariant: names alone; which of them exist in a file is the loader's to find.
+
+use crate::encoder::config::{EncoderNames, HeadNames, Part, Projections};
+use crate::ops::activation::Activation;
+
+/// BERT and its kin.
+pub(super) const BERT: EncoderNames = EncoderNames {
+    prefixes: &["", "bert.", "roberta.", "xlm_roberta.", "model."],
+    embedding: "embeddings.word_embeddings",
+    positions: "embeddings.position_embeddings",
+    token_types: "embeddings.token_type_embeddings",
+    embedding_norm: "embeddings.LayerNorm",
+    layer_prefix: "encoder.layer.{}.",
+    attention: Projections::Apart(["attention.self.query", "attention.self.key", "attention.self.value"]),
+    attention_output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    gate: Part::whole("intermediate.dense"),
+    up: None,
+    down: "output.dense",
+    feed_forward_norm: "output.LayerNorm",
+    final_norm: "",
+};
+
+pub(super) const DISTILBERT: EncoderNames = EncoderNames {
+    prefixes: &["", "distilbert."],
+    token_types: "",
+    layer_prefix: "transformer.layer.{}.",
+    attention: Projections::Apart(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
+    attention_output: "attention.out_lin",
+    attention_norm: "sa_layer_norm",
+    gate: Part::whole("ffn.lin1"),
+    down: "ffn.lin2",
+    feed_forward_norm: "output_layer_norm",
+    ..BERT
+};
+
+pub(super) const MODERNBERT: EncoderNames = EncoderNames {
+    prefixes: &["", "model."],
+    embedding: "embeddings.tok_embeddings",
+    positions: "",
+    token_types: "",
+    embedding_norm: "embeddings.norm",
+    layer_prefix: "layers.{}.",
+    attention: Projections::Together("attn.Wqkv"),
+    attention_output: "attn.Wo",
+    attention_norm: "attn_norm",
+    gate: Part { name: "mlp.Wi", index: 0, of: 2 },
+    up: Some(Part { name: "mlp.Wi", index: 1, of: 2 }),
+    down: "mlp.Wo",
+    feed_forward_norm: "mlp_norm",
+    final_norm: "final_norm",
+};
+
+pub(super) const NOMIC: EncoderNames = EncoderNames {
+    prefixes: &["", "bert.", "model."],
+    positions: "",
+    embedding_norm: "emb_ln",
+    layer_prefix: "encoder.layers.{}.",
+    attention: Projections::Together("attn.Wqkv"),
+    attention_output: "attn.out_proj",
+    attention_norm: "norm1",
+    gate: Part::whole("mlp.fc12"),
+    up: Some(Part::whole("mlp.fc11")),
+    down: "mlp.fc2",
+    feed_forward_norm: "norm2",
+    ..BERT
+};
+
+/// GGUF's `bert`.
+pub(super) const GGUF: EncoderNames = EncoderNames {
+    prefixes: &[""],
+    embedding: "token_embd",
+    positions: "position_embd",
+    token_types: "token_types",
+    embedding_norm: "token_embd_norm",
+    layer_prefix: "blk.{}.",
+    attention: Projections::Apart(["attn_q", "attn_k", "attn_v"]),
+    attention_output: "attn_output",
+    attention_norm: "attn_output_norm",
+    gate: Part::whole("ffn_up"),
+    up: None,
+    down: "ffn_down",
+    feed_forward_norm: "layer_output_norm",
+    final_norm: "",
+};
+
+/// GGUF's `nomic-bert`.
+pub(super) const GGUF_NOMIC: EncoderNames = EncoderNames {
+    attention: Projections::Together("attn_qkv"),
+    gate: Part::whole("ffn_gate"),
+    up: Some(Part::whole("ffn_up")),
+    ..GGUF
+};
+
+pub(super) const BERT_HEAD: HeadNames =
+    HeadNames { dense: "pooler.dense", activation: Activation::Tanh, norm: "", classes: "classifier" };
+
+pub(super) const ROBERTA_HEAD: HeadNames = HeadNames {
+    dense: "classifier.dense",
+    activation: Activation::Tanh,
+    norm: "",
+    classes: "classifier.out_proj",
+};
+
+pub(super) const DISTILBERT_HEAD: HeadNames =
+    HeadNames { dense: "pre_classifier", activation: Activation::Relu, norm: "", classes: "classifier" };
+
+pub(super) const MODERNBERT_HEAD: HeadNames =
+    HeadNames { dense: "head.dense", activation: Activation::Gelu, norm: "head.norm", classes: "classifier" };
+
+/// Of GGUF files of rerankers.
+pub(super) const GGUF_HEAD: HeadNames =
+    HeadNames { dense: "cls", activation: Activation::Tanh, norm: "", classes: "cls.output" };
