@@ -55,6 +55,11 @@ fn python_client() {
 }
 
 #[test]
+fn python_embeddings() {
+    drive("python3", "embeddings.py", &["-c", "import openai; assert int(openai.__version__.split('.')[0]) >= 1"]);
+}
+
+#[test]
 fn node_client() {
     drive("node", "client.mjs", &["--input-type=module", "-e", "await import('openai')"]);
 }

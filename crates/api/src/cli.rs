@@ -268,7 +268,7 @@ mod tests {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
-            --backup-model b --models-max 6 --autoload false --compat oobabooga";
+            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -289,6 +289,7 @@ mod tests {
             draft_model: Some("s".into()),
             backup_model: Some("b".into()),
             models_max: Some(6),
+            embedding_model: Some("e".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),

@@ -22,9 +22,9 @@ pub(super) async fn of_engine(state: Data<State>, id: Path<String>, Body(body): 
 
 async fn answer(state: &State, body: &[u8], named: Option<String>) -> Result<HttpResponse> {
     let _permit = state.admit()?;
-    let Asked { model, request, as_base64 } = Request::read(body, state.settings.inputs_max)?;
+    let Asked { model, request, as_base64, is_list } = Request::read(body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(named.or(model).as_deref()).await?;
-    let found = vectors::embed(&state.engine, &lease, request).await?;
+    let found = vectors::embed(&state.engine, &lease, request, |at| Asked::place(is_list, at)).await?;
     let answer = Embeddings::new(&lease.model().name, found, as_base64);
     Ok(Signature::of(&lease).on(HttpResponse::Ok().json(answer)))
 }

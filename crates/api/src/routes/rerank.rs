@@ -28,7 +28,7 @@ pub(super) async fn rank(state: Data<State>, Body(body): Body) -> Result<HttpRes
     let asked = rerank::Request::read(&body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(asked.model.as_deref()).await?;
     let (query, documents) = (vec![asked.query.clone()], texts(&asked.documents));
-    let found = relevance(&state.engine, &lease, query, documents, asked.truncate).await?;
+    let found = relevance(&state.engine, &lease, query, documents, asked.truncate, ["query", "documents"]).await?;
     Ok(signed(&lease, &rerank::Ranking::new(&lease.model().name, asked, &found.scores, found.tokens)))
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn score(state: Data<State>, Body(body): Body) -> Result<HttpRe
     let _permit = state.admit()?;
     let asked = rerank::ScoreFields::read(&body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(asked.model.as_deref()).await?;
-    let found = relevance(&state.engine, &lease, asked.firsts, asked.seconds, asked.truncate).await?;
+    let found = relevance(&state.engine, &lease, asked.firsts, asked.seconds, asked.truncate, ["text_1", "text_2"]).await?;
     Ok(signed(&lease, &rerank::Scores::new(&lease.model().name, &found.scores, found.tokens)))
 }
 
@@ -61,6 +61,6 @@ async fn find(state: &State, body: &[u8], named: Option<String>) -> Result<HttpR
     let asked = search::Request::read(body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(named.or_else(|| asked.model.clone()).as_deref()).await?;
     let (query, documents) = (vec![asked.query.clone()], texts(&asked.documents));
-    let found = relevance(&state.engine, &lease, query, documents, asked.truncate).await?;
+    let found = relevance(&state.engine, &lease, query, documents, asked.truncate, ["query", "documents"]).await?;
     Ok(signed(&lease, &search::Found::new(&lease.model().name, asked, &found.scores)))
 }

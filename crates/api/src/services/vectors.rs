@@ -17,23 +17,38 @@ pub struct Relevance {
     pub tokens: u64,
 }
 
-/// The vectors of `request`'s inputs, by the model of `lease`.
+/// The vectors of `request`'s inputs, by the model of `lease`; `place` says where in the body an input stood.
 ///
 /// # Errors
 /// 400 that names the input at fault, or that the model makes no vectors.
-pub async fn embed(engine: &Engine, lease: &Lease, request: EmbedRequest) -> Result<Vec<Embedded>> {
+pub async fn embed(
+    engine: &Engine,
+    lease: &Lease,
+    request: EmbedRequest,
+    place: impl Fn(usize) -> String,
+) -> Result<Vec<Embedded>> {
     let model = lease.model();
     if !model.capabilities.embeddings {
         return Err(unable(&model.name, "makes no vectors of texts", &model.capabilities.words()));
     }
-    check_ids(&request.inputs, &model.name, model.vocabulary)?;
+    check_ids(&request.inputs, &model.name, model.vocabulary, &place)?;
     let request = EmbedRequest { model: model.name.clone(), ..request };
-    let engine = engine.clone();
-    let vectors = blocking(move || Ok(engine.embed(request)?)).await?;
+    let (engine, tokens_max) = (engine.clone(), model.input_tokens_max as usize);
+    let taken = blocking(move || {
+        Ok(engine.embed(request.clone()).map_err(|error| {
+            let at = (error.kind == ErrorKind::ContextLengthExceeded).then(|| too_long(&engine, &request, tokens_max));
+            (at.flatten(), ApiError::from(error))
+        }))
+    });
+    let vectors = taken.await?.map_err(|(at, error)| match at {
+        Some(at) => ApiError { param: Some(place(at)), ..error },
+        None => error,
+    })?;
     Ok(vectors.collect().await?)
 }
 
-/// How well each of `seconds` fits to its first text: the only one of `firsts`, or the one in the same place.
+/// How well each of `seconds` fits to its first text: the only one of `firsts`, or the one in the same place. `params` are
+/// the fields of the body that held the two.
 ///
 /// # Errors
 /// 400 that names the model, if it can neither score pairs nor make vectors, or what is too long.
@@ -43,6 +58,7 @@ pub async fn relevance(
     firsts: Vec<String>,
     seconds: Vec<String>,
     truncate: bool,
+    params: [&'static str; 2],
 ) -> Result<Relevance> {
     let first_of = |i: usize| if firsts.len() == 1 { 0 } else { i };
     if lease.model().capabilities.rerank {
@@ -50,13 +66,20 @@ pub async fn relevance(
         let pairs = seconds.into_iter().enumerate().map(pair).collect();
         let request = ScoreRequest { model: lease.model().name.clone(), pairs, truncate, timeout: None };
         let engine = engine.clone();
-        let scores = blocking(move || Ok(engine.score(request)?)).await?.collect().await?;
+        let taken = blocking(move || Ok(engine.score(request)?)).await;
+        // A pair is too long as a whole; of the two, the second is what there are many of.
+        let taken = taken.map_err(|error| match error.param.as_deref() {
+            Some("input") => ApiError { param: Some(params[1].into()), ..error },
+            _ => error,
+        });
+        let scores = taken?.collect().await?;
         let tokens = scores.iter().map(|scored| u64::from(scored.tokens)).sum();
         return Ok(Relevance { scores: scores.iter().map(|scored| sigmoid(scored.score)).collect(), tokens });
     }
     let count = firsts.len();
     let texts = firsts.iter().cloned().chain(seconds).map(|text| Prompt::Text { text, add_special: true }).collect();
-    let vectors = embed(engine, lease, EmbedRequest { truncate, ..EmbedRequest::new("", texts) }).await?;
+    let request = EmbedRequest { truncate, ..EmbedRequest::new("", texts) };
+    let vectors = embed(engine, lease, request, |at| place(&params, count, at)).await?;
     let tokens = vectors.iter().map(|embedded| u64::from(embedded.tokens)).sum();
     let (firsts_seen, seconds_seen) = vectors.split_at(count);
     let cosine_of = |(i, second): (usize, &Embedded)| cosine(&firsts_seen[first_of(i)].vector, &second.vector);
@@ -79,17 +102,36 @@ pub async fn classify(engine: &Engine, lease: &Lease, texts: Vec<String>, trunca
     Ok(classes.collect().await?)
 }
 
+/// Where the `at`-th of all texts stood, of which the first `count` were those of the first field.
+fn place(params: &[&str; 2], count: usize, at: usize) -> String {
+    match at.checked_sub(count) {
+        Some(at) => format!("{}[{at}]", params[1]),
+        None if count == 1 => params[0].to_owned(),
+        None => format!("{}[{at}]", params[0]),
+    }
+}
+
+/// The first input that is longer than the model takes. Only asked after a refusal.
+fn too_long(engine: &Engine, request: &EmbedRequest, tokens_max: usize) -> Option<usize> {
+    request.inputs.iter().position(|input| match input {
+        Prompt::Text { text, .. } => {
+            engine.tokenize(&request.model, text, true).is_ok_and(|tokens| tokens.len() > tokens_max)
+        }
+        Prompt::Tokens(tokens) => tokens.len() > tokens_max,
+    })
+}
+
 fn unable(model: &str, what: &str, able: &str) -> ApiError {
     let message = format!("the model `{model}` {what}; it does: {able}");
     ApiError { param: Some("model".into()), ..ApiError::new(Kind::Engine(ErrorKind::InvalidRequest), message) }
 }
 
 /// Refuses ids that another tokenizer made: OpenAI's has a hundred thousand and more, and clients such as LangChain send them.
-fn check_ids(inputs: &[Prompt], model: &str, vocabulary: u32) -> Result<()> {
+fn check_ids(inputs: &[Prompt], model: &str, vocabulary: u32, place: impl Fn(usize) -> String) -> Result<()> {
     for (i, input) in inputs.iter().enumerate() {
         let Prompt::Tokens(ids) = input else { continue };
         let Some((j, id)) = ids.iter().enumerate().find(|(_, id)| **id >= vocabulary) else { continue };
-        let param = if inputs.len() == 1 { format!("input[{j}]") } else { format!("input[{i}][{j}]") };
+        let param = format!("{}[{j}]", place(i));
         let message = format!(
             "`{param}` is the token {id}, but `{model}` has {vocabulary} tokens of its own, and ids of another tokenizer mean \
              other words to it; send the text itself (in LangChain: check_embedding_ctx_length=False)"
@@ -126,11 +168,17 @@ mod tests {
     #[test]
     fn foreign_ids_are_told_from_ours() {
         let tokens = |ids: &[u32]| Prompt::Tokens(ids.to_vec());
-        assert!(check_ids(&[tokens(&[1, 99])], "m", 100).is_ok());
-        let error = check_ids(&[tokens(&[1, 100])], "m", 100).unwrap_err();
-        assert_eq!(error.param.as_deref(), Some("input[1]"));
-        assert!(error.message.contains("check_embedding_ctx_length=False"));
-        let error = check_ids(&[tokens(&[1]), tokens(&[2, 3, 90_000])], "m", 100).unwrap_err();
+        let check = |inputs: &[Prompt]| check_ids(inputs, "m", 100, |at| format!("input[{at}]"));
+        assert!(check(&[tokens(&[1, 99])]).is_ok());
+        let error = check(&[tokens(&[1]), tokens(&[2, 3, 90_000])]).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("input[1][2]"));
+        assert!(error.message.contains("check_embedding_ctx_length=False"));
+    }
+
+    #[test]
+    fn a_text_is_found_in_its_field() {
+        let params = ["query", "documents"];
+        assert_eq!((place(&params, 1, 0), place(&params, 1, 3)), ("query".to_owned(), "documents[2]".to_owned()));
+        assert_eq!((place(&["a", "b"], 2, 1), place(&["a", "b"], 2, 2)), ("a[1]".to_owned(), "b[0]".to_owned()));
     }
 }

@@ -40,6 +40,15 @@ pub struct Asked {
     pub request: EmbedRequest,
     /// Whether vectors are sent as bytes.
     pub as_base64: bool,
+    /// Whether the inputs stood in a list.
+    pub is_list: bool,
+}
+
+impl Asked {
+    /// Where in the body an input stood.
+    pub fn place(is_list: bool, at: usize) -> String {
+        if is_list { format!("input[{at}]") } else { "input".to_owned() }
+    }
 }
 
 impl Request {
@@ -55,9 +64,10 @@ impl Request {
         });
         let as_base64 = request.encoding_format.as_deref() == Some("base64");
         let (truncate, dimensions) = (request.truncate(), request.dimensions);
+        let is_list = request.input.as_ref().is_some_and(Inputs::is_list);
         let inputs = Inputs::read(request.input, "input", inputs_max)?;
         let wanted = EmbedRequest { pooling, dimensions, truncate, ..EmbedRequest::new("", inputs) };
-        Ok(Asked { model: request.model, request: wanted, as_base64 })
+        Ok(Asked { model: request.model, request: wanted, as_base64, is_list })
     }
 }
 

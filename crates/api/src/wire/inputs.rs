@@ -107,6 +107,11 @@ impl Texts {
 }
 
 impl Inputs {
+    /// Whether it is a list of inputs rather than one.
+    pub fn is_list(&self) -> bool {
+        self.0.as_array().is_some_and(|list| !list.first().is_some_and(Value::is_number))
+    }
+
     /// The inputs of the field `param`: at least one and at most `max`, all texts or all token ids.
     pub fn read(field: Option<Self>, param: &str, max: usize) -> Result<Vec<Prompt>> {
         let prompt = |param, value| Ok(Prompt::Text { text: text(param, value)?, add_special: true });

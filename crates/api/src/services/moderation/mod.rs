@@ -111,7 +111,8 @@ impl Prototypes {
 async fn vectors(engine: &Engine, lease: &Lease, texts: impl Iterator<Item = String>) -> Result<Vec<Embedded>> {
     let inputs = texts.map(|text| Prompt::Text { text, add_special: true }).collect();
     // A piece that is still too long for the model is one without any place to part it.
-    embed(engine, lease, EmbedRequest { truncate: true, ..EmbedRequest::new("", inputs) }).await
+    let request = EmbedRequest { truncate: true, ..EmbedRequest::new("", inputs) };
+    embed(engine, lease, request, |_| "input".to_owned()).await
 }
 
 /// A text in pieces: sentences, and of long ones runs of words. A text without blanks is parted between characters.
