@@ -25,6 +25,8 @@ pub(crate) fn lampstand(arguments: &[&str]) -> Command {
         "DEFAULT_MODEL",
         "BACKUP_MODEL",
         "MODEL_MAPPER",
+        "OPENEDAI_EMBEDDING_MODEL",
+        "OPENEDAI_EMBEDDING_DEVICE",
     ] {
         command.env_remove(name);
     }

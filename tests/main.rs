@@ -10,6 +10,7 @@ mod compat;
 mod completions;
 mod contract;
 mod documents;
+mod embeddings;
 mod internal;
 mod limits;
 // The kernel's accounting is Linux's.

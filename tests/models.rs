@@ -45,8 +45,10 @@ fn an_id_may_hold_slashes_encoded_or_not() {
         assert_eq!((&entry["status"], &entry["substitute"]), (&json!("alias"), &json!(substitute)), "{path}");
         assert!(list["data"].as_array().unwrap().contains(&entry), "{path}");
     }
-    let embeddings = service.get("/v1/models/@cf/baai/bge-base-en-v1.5");
-    assert_eq!((embeddings.status, &embeddings.json()["error"]["param"]), (404, &json!("model")));
+    let embeddings = service.get("/v1/models/@cf/baai/bge-base-en-v1.5").json();
+    assert_eq!((&embeddings["root"], &embeddings["capabilities"]), (&json!("starter/embed"), &json!(["embeddings"])));
+    let speech = service.get("/v1/models/whisper-1");
+    assert_eq!((speech.status, &speech.json()["error"]["param"]), (404, &json!("model")));
     for path in ["/v1/models/@cf/meta/none", "/v1/models/%40cf%2Fmeta%2Fnone", "/v1/models/@cf/meta/none%FF"] {
         let answer = service.get(path);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("model_not_found")), "{path}");

@@ -260,6 +260,7 @@ fn a_catalogue_name_is_answered_by_its_weights_or_by_a_named_substitute() {
     assert_eq!((&entry["root"], &entry["family"]), (&own.json()["model"], &json!("llama")));
     let refused = complete(&service, Some("@cf/baai/bge-base-en-v1.5"));
     assert_eq!((refused.status, &refused.json()["error"]["param"]), (404, &json!("model")));
+    assert!(refused.json()["error"]["message"].as_str().unwrap().contains("/v1/embeddings"));
 }
 
 #[test]

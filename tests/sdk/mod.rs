@@ -72,6 +72,12 @@ fn python_client() {
 }
 
 #[test]
+fn python_embeddings() {
+    let check = "import openai; assert int(openai.__version__.split('.')[0]) >= 1";
+    drive("python3", "embeddings.py", &["-c", check], &[KEYED]);
+}
+
+#[test]
 fn node_client() {
     drive_official("node", "client.mjs", &["--input-type=module", "-e", "await import('openai')"]);
 }

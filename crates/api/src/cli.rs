@@ -33,7 +33,8 @@ const EXAMPLES: &str = "Examples:
 
 Settings: every flag can also stand in settings.yaml, with underscores (api_port: 8080); settings.yaml.example lists them
 all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE,
-DEFAULT_MODEL, BACKUP_MODEL and MODEL_MAPPER win over flags, and flags over settings.yaml.";
+DEFAULT_MODEL, BACKUP_MODEL, MODEL_MAPPER, OPENEDAI_EMBEDDING_MODEL and OPENEDAI_EMBEDDING_DEVICE win over flags, and flags over
+settings.yaml.";
 
 /// An offline, drop-in OpenAI endpoint for one's own machine.
 ///
@@ -94,6 +95,12 @@ pub struct Flags {
     /// Models loaded at the same time; the one used least recently makes room [default: 1]
     #[arg(long, value_name = "COUNT", help_heading = "Which model")]
     pub models_max: Option<usize>,
+
+    /// What turns texts into vectors; named like --model [default: starter/embed] [env: OPENEDAI_EMBEDDING_MODEL]
+    ///
+    /// Loaded when it is first asked for, beside the models that --models-max counts.
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub embedding_model: Option<String>,
 
     /// Load a model of --model-dir when a request names it: true or false [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Which model")]
@@ -198,6 +205,7 @@ impl Flags {
             template_dir: self.template_dir,
             backup_model: self.backup_model,
             models_max: self.models_max,
+            embedding_model: self.embedding_model,
             autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
@@ -260,7 +268,7 @@ mod tests {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
-            --backup-model b --models-max 6 --autoload false --compat oobabooga";
+            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -281,6 +289,7 @@ mod tests {
             draft_model: Some("s".into()),
             backup_model: Some("b".into()),
             models_max: Some(6),
+            embedding_model: Some("e".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),

@@ -13,6 +13,7 @@ use crate::error::{ApiError, Kind, Result};
 use crate::services::defaults::Defaults;
 use crate::services::library::{self, Library};
 use crate::services::models::Models;
+use crate::services::moderation::Moderation;
 use crate::services::prompts::Prompts;
 use crate::services::renderer::Renderer;
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub struct State {
     pub renderer: Renderer,
     /// Which model answers.
     pub models: Models,
+    /// Judges texts.
+    pub moderation: Moderation,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
 }
@@ -50,7 +53,7 @@ impl State {
         };
         let models = Models::new(engine.clone(), &settings);
         let loading = RwLock::new(Some("starting".into()));
-        Self { engine, settings, renderer, models, loading, places }
+        Self { engine, settings, renderer, models, moderation: Moderation::default(), loading, places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
@@ -63,7 +66,9 @@ impl State {
 
     /// The same with the model of the settings, or the backup if that cannot be loaded.
     pub fn start(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
-        let info = self.models.start(&Staged { state: self, inner: progress })?;
+        let staged = Staged { state: self, inner: progress };
+        let info = self.models.start(&staged)?;
+        self.models.fetch_encoder(&staged);
         self.set_loading(None);
         Ok(info)
     }

@@ -8,12 +8,15 @@ mod chat;
 mod completions;
 mod docs;
 mod edits;
+mod embeddings;
 mod engines;
 mod health;
 mod internal;
 mod loading;
 mod logits;
 mod models;
+mod moderations;
+mod rerank;
 mod signature;
 mod sse;
 mod tokens;
@@ -93,7 +96,55 @@ pub const TABLE: &[Row] = &[
         summary: "The same; the answer has data in place of choices",
         handler: |route| route.to(engines::generate),
     },
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/embeddings",
+        summary: "Vectors of texts by this model",
+        handler: |route| route.to(embeddings::of_engine),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/engines/{id}/search",
+        summary: "Documents by how well they fit a query, by this model",
+        handler: |route| route.to(rerank::search_of_engine),
+    },
     Row { method: "GET", path: "/v1/engines/{id}", summary: "Load a model", handler: |route| route.to(engines::load) },
+    Row {
+        method: "POST",
+        path: "/v1/embeddings",
+        summary: "Turn texts into vectors",
+        handler: |route| route.to(embeddings::create),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/rerank",
+        summary: "Order documents by how well they fit a query (Jina's and Cohere's API)",
+        handler: |route| route.to(rerank::rank),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/score",
+        summary: "How well pairs of texts fit together (vLLM's API)",
+        handler: |route| route.to(rerank::score),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/classify",
+        summary: "Which of a classifier's labels fits a text (vLLM's API)",
+        handler: |route| route.to(rerank::classify),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/moderations",
+        summary: "Judge texts by OpenAI's categories",
+        handler: |route| route.to(moderations::create),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/search",
+        summary: "Documents by how well they fit a query (OpenAI's first API)",
+        handler: |route| route.to(rerank::search),
+    },
     Row {
         method: "POST",
         path: "/v1/edits",

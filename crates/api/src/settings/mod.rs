@@ -96,6 +96,14 @@ settings! {
         draft_tokens_max: usize,
         /// How keys and values are stored.
         cache_type: KvType,
+        /// What turns texts into vectors.
+        embedding_model: String,
+        /// Where it computes.
+        embedding_device: String,
+        /// Texts, documents or pairs of one request.
+        inputs_max: usize,
+        /// The score from which moderation flags a text.
+        moderation_threshold: f32,
         /// Stay on the CPU.
         cpu: bool,
         /// Which of the CPU's instructions the kernels use.
@@ -211,16 +219,26 @@ impl Settings {
             ("requests_max", self.requests_max),
             ("step_tokens_max", self.step_tokens_max),
             ("prompts_max", self.prompts_max),
+            ("inputs_max", self.inputs_max),
             ("choices_max", self.choices_max as usize),
             ("threads", self.threads.unwrap_or(1)),
             ("ctx_size", self.ctx_size.unwrap_or(1) as usize),
             ("timeout_s", usize::try_from(self.timeout_s.unwrap_or(1)).unwrap_or(usize::MAX)),
             ("keep_alive_s", usize::try_from(self.keep_alive_s).unwrap_or(usize::MAX)),
         ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => Err(format!("`{name}` must be at least 1")),
-            None => Ok(()),
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("`{name}` must be at least 1"));
         }
+        if !(0.0..=1.0).contains(&self.moderation_threshold) {
+            let said = self.moderation_threshold;
+            return Err(format!("`moderation_threshold` must lie between 0 and 1, but is {said}"));
+        }
+        let device = self.embedding_device.split(':').next().unwrap_or_default();
+        if !["cpu", "auto", "cuda"].contains(&device) {
+            let said = &self.embedding_device;
+            return Err(format!("`embedding_device` must be cpu, auto or cuda, but is `{said}`"));
+        }
+        Ok(())
     }
 
     /// Where to bind. The name in `listen_host` is looked up.
@@ -308,6 +326,7 @@ impl Layer {
 
     /// Reads YAML; `origin` names it in errors, which also name key and line.
     pub fn from_yaml(text: &str, origin: &str) -> Result<Self, String> {
+        let text = &with_our_keys(text);
         let value: serde_yaml_ng::Value =
             serde_yaml_ng::from_str(text).map_err(|error| format!("{origin}: {error}"))?;
         let mapping = match value {
@@ -351,6 +370,8 @@ impl Layer {
         Ok(Self {
             api_port: variable("OPENEDAI_PORT").map(port).transpose()?,
             verbose: switch("OPENEDAI_DEBUG")?,
+            embedding_model: variable("OPENEDAI_EMBEDDING_MODEL"),
+            embedding_device: variable("OPENEDAI_EMBEDDING_DEVICE"),
             model: variable("DEFAULT_MODEL"),
             backup_model: variable("BACKUP_MODEL"),
             aliases: variable("MODEL_MAPPER").map(mapper).transpose()?,
@@ -362,6 +383,23 @@ impl Layer {
             ..Self::default()
         })
     }
+}
+
+/// Keys of text-generation-webui's settings.yaml, and ours for the same.
+const THEIR_KEYS: [(&str, &str); 3] = [
+    ("openai-embedding_model", "embedding_model"),
+    ("openai-embedding_device", "embedding_device"),
+    ("openai-debug", "verbose"),
+];
+
+/// The text with our keys in the place of theirs; every line stays where it is.
+fn with_our_keys(text: &str) -> String {
+    let renamed = |line: &str| {
+        let found = THEIR_KEYS.iter().find_map(|(theirs, ours)| Some((ours, line.strip_prefix(theirs)?)));
+        found.filter(|(_, rest)| rest.trim_start().starts_with(':')).map(|(ours, rest)| format!("{ours}{rest}"))
+    };
+    let lines: Vec<String> = text.split('\n').map(|line| renamed(line).unwrap_or_else(|| line.to_owned())).collect();
+    lines.join("\n")
 }
 
 /// The line, from 1, where `key` is set.

@@ -164,3 +164,26 @@ fn an_empty_key_is_no_key() {
     let settings = resolve(Layer::default(), "api_key: ''", &[]).unwrap();
     assert_eq!(settings.api_key, None);
 }
+
+#[test]
+fn embeddings_are_set_by_the_names_that_text_generation_webui_has() {
+    let settings = resolve(Layer::default(), "", &[]).unwrap();
+    assert_eq!((settings.embedding_model.as_str(), settings.embedding_device.as_str()), ("starter/embed", "cpu"));
+    assert_eq!((settings.inputs_max, settings.moderation_threshold), (2048, 0.5));
+    let yaml = "openai-embedding_model: all-MiniLM-L6-v2\nopenai-embedding_device : auto\nopenai-debug: true";
+    let settings = resolve(Layer::default(), yaml, &[]).unwrap();
+    assert_eq!((settings.embedding_model.as_str(), settings.embedding_device.as_str()), ("all-MiniLM-L6-v2", "auto"));
+    assert!(settings.verbose);
+    let variables = [("OPENEDAI_EMBEDDING_MODEL", "org/other"), ("OPENEDAI_EMBEDDING_DEVICE", "cuda:0")];
+    let flags = Layer { embedding_model: Some("flag".into()), ..Layer::default() };
+    let settings = resolve(flags, yaml, &variables).unwrap();
+    assert_eq!((settings.embedding_model.as_str(), settings.embedding_device.as_str()), ("org/other", "cuda:0"));
+    for (yaml, word) in [
+        ("inputs_max: 0", "inputs_max"),
+        ("moderation_threshold: 1.5", "moderation_threshold"),
+        ("embedding_device: tpu", "embedding_device"),
+        ("openai-embedding_mode: x", "openai-embedding_mode"),
+    ] {
+        assert!(resolve(Layer::default(), yaml, &[]).unwrap_err().contains(word), "{yaml}");
+    }
+}

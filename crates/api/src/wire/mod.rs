@@ -2,23 +2,30 @@
 //! Routes call it with bytes that a client sent and with values that services hand out.
 //! Invariant: no actix and no engine calls here; an error always names the field at fault where there is one.
 
+pub mod base64;
 pub mod chat;
+pub mod classify;
 pub mod completions;
 pub mod dialect;
 pub mod edits;
+pub mod embeddings;
 pub mod engines;
 pub mod envelope;
 pub mod health;
 pub mod identifier;
+pub mod inputs;
 pub mod loading;
 pub mod logits;
 pub mod logprobs;
 pub mod models;
+pub mod moderations;
 pub mod openapi;
 pub mod options;
 pub mod parameters;
 pub mod reference;
+pub mod rerank;
 pub mod sampler;
+pub mod search;
 pub mod tokens;
 pub mod usage;
 

@@ -24,7 +24,7 @@ pub struct Model {
     pub quantization: String,
     pub parameters: u64,
     pub size_bytes: u64,
-    pub capabilities: &'static [&'static str],
+    pub capabilities: Vec<&'static str>,
     /// Only of an alias: whether the model stands in for other weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub substitute: Option<bool>,

@@ -3,10 +3,15 @@
 //! Invariant: every struct that `parameters!` declares for a route stands in a section, and a name stands once per dialect.
 
 use crate::wire::chat::{DialogueFields, Request as Chat};
+use crate::wire::classify::Request as Classify;
 use crate::wire::completions::Request as Completions;
+use crate::wire::embeddings::Request as Embeddings;
+use crate::wire::moderations::Request as Moderations;
 use crate::wire::options::Options;
 use crate::wire::parameters::Parameter;
+use crate::wire::rerank::{Request as Rerank, ScoreFields};
 use crate::wire::sampler::Sampler;
+use crate::wire::search::Request as Search;
 
 /// Parameters that belong together.
 pub struct Section {
@@ -27,6 +32,18 @@ pub enum Takers {
     Chat,
     /// Completions alone.
     Completions,
+    /// Embeddings.
+    Embeddings,
+    /// Rerank.
+    Rerank,
+    /// Score.
+    Score,
+    /// Classify.
+    Classify,
+    /// Moderations.
+    Moderations,
+    /// Search.
+    Search,
 }
 
 /// All of them.
@@ -36,12 +53,18 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Model, length and delivery", takers: Takers::Both, parameters: Options::TABLE },
     Section { title: "Samplers", takers: Takers::Both, parameters: Sampler::TABLE },
     Section { title: "Modes, characters and prompt formats", takers: Takers::Chat, parameters: DialogueFields::TABLE },
+    Section { title: "Embeddings", takers: Takers::Embeddings, parameters: Embeddings::TABLE },
+    Section { title: "Rerank", takers: Takers::Rerank, parameters: Rerank::TABLE },
+    Section { title: "Score", takers: Takers::Score, parameters: ScoreFields::TABLE },
+    Section { title: "Classify", takers: Takers::Classify, parameters: Classify::TABLE },
+    Section { title: "Moderations", takers: Takers::Moderations, parameters: Moderations::TABLE },
+    Section { title: "Search", takers: Takers::Search, parameters: Search::TABLE },
 ];
 
 impl Takers {
     /// Whether requests of `other` are among these.
     pub fn include(self, other: Self) -> bool {
-        self == Self::Both || self == other
+        self == other || self == Self::Both && matches!(other, Self::Chat | Self::Completions)
     }
 
     fn name(self) -> &'static str {
@@ -49,6 +72,12 @@ impl Takers {
             Self::Both => "both",
             Self::Chat => "chat",
             Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Rerank => "rerank",
+            Self::Score => "score",
+            Self::Classify => "classify",
+            Self::Moderations => "moderations",
+            Self::Search => "search",
         }
     }
 }
@@ -89,7 +118,9 @@ mod tests {
 
     #[test]
     fn names_stand_once_per_dialect_and_numbers_have_a_range() {
-        for dialect in [Takers::Chat, Takers::Completions] {
+        let vectors = [Takers::Embeddings, Takers::Rerank, Takers::Score, Takers::Classify];
+        let others = [Takers::Chat, Takers::Completions, Takers::Moderations, Takers::Search];
+        for dialect in others.into_iter().chain(vectors) {
             let mut names = BTreeSet::new();
             for section in SECTIONS.iter().filter(|section| section.takers.include(dialect)) {
                 for parameter in section.parameters {

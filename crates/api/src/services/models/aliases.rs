@@ -4,6 +4,8 @@
 
 use serde::Deserialize;
 
+use super::purpose::Purpose;
+
 /// The table as it stands in the repository.
 const TABLE: &str = include_str!("../../../../../models/aliases.yaml");
 
@@ -42,6 +44,7 @@ pub struct Alias {
 #[serde(deny_unknown_fields)]
 pub struct Aliases {
     beginnings: Vec<String>,
+    embedding_beginnings: Vec<String>,
     aliases: Vec<Alias>,
 }
 
@@ -61,10 +64,14 @@ impl Aliases {
         self.aliases.iter()
     }
 
-    /// Whether clients of OpenAI carry a name that begins so in their code.
-    pub fn is_carried(&self, name: &str) -> bool {
+    /// Whether clients of OpenAI carry a name that begins so in their code, for a model of that purpose.
+    pub(super) fn is_carried(&self, name: &str, purpose: Purpose) -> bool {
         let name = name.to_ascii_lowercase();
-        self.beginnings.iter().any(|beginning| {
+        let beginnings = match purpose {
+            Purpose::Text => &self.beginnings,
+            Purpose::Vectors => &self.embedding_beginnings,
+        };
+        beginnings.iter().any(|beginning| {
             name.strip_prefix(beginning.as_str()).is_some_and(|rest| {
                 // `o1` and `o1-mini`, but not `o1rca`.
                 beginning.ends_with('-') || rest.is_empty() || rest.starts_with('-')
@@ -87,8 +94,8 @@ mod tests {
             assert!(names.insert(alias.name.to_ascii_lowercase()), "{} stands twice", alias.name);
             let plain = |text: &str| !text.is_empty() && text.trim() == text && text.is_ascii();
             assert!(plain(&alias.name) && plain(&alias.task), "{alias:?}");
-            let talks = ["chat", "completions"].contains(&alias.task.as_str());
-            assert!(talks || matches!(alias.state, AliasState::Unserved | AliasState::Weights), "{alias:?}");
+            let served = ["chat", "completions", "embeddings", "rerank", "moderation"].contains(&alias.task.as_str());
+            assert!(served || matches!(alias.state, AliasState::Unserved | AliasState::Weights), "{alias:?}");
             assert!(alias.state != AliasState::Weights || alias.weights.is_some(), "{alias:?}");
             if let Some(weights) = &alias.weights {
                 assert_eq!(weights.split('/').filter(|part| plain(part)).count(), 2, "{alias:?}");
@@ -106,10 +113,10 @@ mod tests {
         let table = Aliases::built_in().unwrap();
         assert!(table.get("@CF/meta/Llama-3-8B-instruct").is_some() && table.get("@cf/meta/llama").is_none());
         for name in ["gpt-4o", "GPT-4", "o1", "o3-mini", "chatgpt-4o-latest", "ft:gpt-4o:me", "davinci-002"] {
-            assert!(table.is_carried(name), "{name}");
+            assert!(table.is_carried(name, Purpose::Text), "{name}");
         }
         for name in ["gpt", "o1rca", "o10", "davinci", "llama"] {
-            assert!(!table.is_carried(name), "{name}");
+            assert!(!table.is_carried(name, Purpose::Text), "{name}");
         }
     }
 }

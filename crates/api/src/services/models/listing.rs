@@ -11,14 +11,12 @@ use engine::{AvailableModel, Engine, ModelInfo};
 
 use super::aliases::AliasState;
 use super::meaning::{Meaning, Target, World};
+use super::purpose::{Purpose, told};
 use super::{Inner, missing};
 use crate::error::Result;
 
 /// For so long, a look at the model folder is good.
 const GOOD_FOR: Duration = Duration::from_secs(2);
-
-/// What a text model can be asked for.
-const TEXT: &[&str] = &["chat", "completions"];
 
 /// How far a model is from answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +64,7 @@ pub struct Listed {
     /// Bytes of its weights, in memory or on disk.
     pub size_bytes: u64,
     /// What it can be asked for.
-    pub capabilities: &'static [&'static str],
+    pub capabilities: Vec<&'static str>,
 }
 
 impl From<&ModelInfo> for Listed {
@@ -82,7 +80,7 @@ impl From<&ModelInfo> for Listed {
             quantization: info.quantization.clone(),
             parameters: info.parameters,
             size_bytes: info.weight_bytes,
-            capabilities: TEXT,
+            capabilities: told(info.capabilities),
         }
     }
 }
@@ -100,7 +98,7 @@ impl From<&AvailableModel> for Listed {
             quantization: model.quantization.clone(),
             parameters: model.parameters,
             size_bytes: model.bytes,
-            capabilities: TEXT,
+            capabilities: told(model.capabilities),
         }
     }
 }
@@ -151,19 +149,22 @@ impl Inner {
     pub(super) fn list(&self) -> Vec<Listed> {
         let mut listed = self.models(self.autoload);
         let available = self.shelf.models(&self.engine, &self.model_dir);
-        let aliases = self.world(&available, self.autoload, |world| {
-            let of_table = self.table.iter().filter(|alias| alias.state != AliasState::Unserved);
-            let names = self.user.keys().chain(of_table.map(|alias| &alias.name));
-            let entries = names.filter_map(|name| self.entry(&world, name).ok());
-            entries.filter(|entry| entry.status == Status::Alias).collect::<Vec<_>>()
-        });
-        listed.extend(aliases);
+        for purpose in [Purpose::Text, Purpose::Vectors] {
+            let aliases = self.world(purpose, &available, self.autoload, |world| {
+                let of_table = self.table.iter().filter(|alias| alias.state != AliasState::Unserved);
+                let names = self.user.keys().chain(of_table.map(|alias| &alias.name));
+                let entries = names.filter_map(|name| self.entry(&world, name).ok());
+                entries.filter(|entry| entry.status == Status::Alias).collect::<Vec<_>>()
+            });
+            listed.extend(aliases);
+        }
         each_once(listed)
     }
 
     pub(super) fn describe(&self, name: &str) -> Result<Listed> {
         let available = self.shelf.models(&self.engine, &self.model_dir);
-        self.world(&available, self.autoload, |world| self.entry(&world, name))
+        let ask = |purpose| self.world(purpose, &available, self.autoload, |world| self.entry(&world, name));
+        ask(Purpose::Text).or_else(|refusal| ask(Purpose::Vectors).map_err(|_| refusal))
     }
 
     /// The entry of a name: the model itself where the name is a spelling of its own, else an alias of it.
@@ -177,7 +178,9 @@ impl Inner {
         let model = match &target {
             Target::Loaded(own) | Target::Available(own) => of_name(own),
             Target::Cached(id) => self.engine.cached(id).as_ref().map(Listed::from),
-            Target::Default => of_name(&self.default_name()),
+            Target::Default if world.purpose == Purpose::Text => of_name(&self.default_name()),
+            Target::Default => of_name(&self.embedding.name)
+                .or_else(|| self.engine.cached(&self.embedding.name).as_ref().map(Listed::from)),
         };
         let model = model.ok_or_else(|| missing("the default model is not loaded"))?;
         let is_own_spelling =

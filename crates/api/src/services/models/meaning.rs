@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use engine::{AvailableModel, ErrorKind};
 
 use super::aliases::{Alias, AliasState, Aliases};
+use super::purpose::Purpose;
 use crate::error::{ApiError, Kind, Result};
 use crate::settings::nearest;
 
@@ -21,9 +22,11 @@ const SHOWN_MAX: usize = 100;
 
 /// What there is to choose from.
 pub(super) struct World<'a> {
-    /// Names of the loaded models, the default one first.
+    /// What the model is needed for.
+    pub(super) purpose: Purpose,
+    /// Names of the loaded models of that purpose, the default one first.
     pub(super) loaded: &'a [String],
-    /// What lies in the model folder.
+    /// What lies in the model folder, for whatever purpose.
     pub(super) available: &'a [AvailableModel],
     /// Whether the cache of downloads has a hub id's model, sound and whole.
     pub(super) cached: &'a dyn Fn(&str) -> bool,
@@ -31,6 +34,8 @@ pub(super) struct World<'a> {
     pub(super) autoload: bool,
     /// Whether there is a default model, loaded or to be loaded.
     pub(super) has_default: bool,
+    /// What the default model is called where it may be named before it is loaded.
+    pub(super) default_name: Option<&'a str>,
     /// The user's aliases.
     pub(super) user: &'a BTreeMap<String, String>,
     /// The table's.
@@ -93,15 +98,27 @@ impl World<'_> {
         if let Some(at) = find(name, self.loaded.iter().map(String::as_str)) {
             return Ok(Target::Loaded(self.loaded[at].clone()).into());
         }
-        if let Some(at) = find(name, self.available.iter().map(|model| model.name.as_str())) {
-            return self.lying_here(&self.available[at]);
+        if self.default_name.is_some_and(|own| find(name, std::iter::once(own)).is_some()) {
+            return Ok(Target::Default.into());
+        }
+        if let Some(at) = find(name, self.lying().map(|model| model.name.as_str())) {
+            return self.lying().nth(at).map_or_else(|| Err(self.not_found(name, "")), |model| self.lying_here(model));
         }
         match self.table.get(name) {
             Some(alias) => self.by_alias(alias),
             None if self.autoload && (self.cached)(name) => Ok(Target::Cached(name.to_owned()).into()),
-            None if self.table.is_carried(name) => self.default(Some(name)),
-            None => Err(self.not_found(name, "")),
+            None if self.table.is_carried(name, self.purpose) => self.default(Some(name)),
+            None => {
+                let is_other = find(name, self.available.iter().map(|model| model.name.as_str())).is_some();
+                Err(self.not_found(name, if is_other { self.purpose.other() } else { "" }))
+            }
         }
+    }
+
+    /// What lies in the model folder for this purpose. What cannot be read is for every purpose, so that its problem is told.
+    fn lying(&self) -> impl Iterator<Item = &AvailableModel> + Clone {
+        let fits = |model: &&AvailableModel| Purpose::of(model.capabilities) == self.purpose || model.problem.is_some();
+        self.available.iter().filter(fits)
     }
 
     fn lying_here(&self, model: &AvailableModel) -> Result<Meaning> {
@@ -116,13 +133,17 @@ impl World<'_> {
     }
 
     fn by_alias(&self, alias: &Alias) -> Result<Meaning> {
+        if !self.purpose.has(alias) && alias.state != AliasState::Unserved {
+            let why = format!("it is a name for {}; {}", alias.task, self.purpose.other());
+            return Err(self.not_found(&alias.name, &why));
+        }
         if let (Some(id), true) = (&alias.weights, matches!(alias.state, AliasState::Weights | AliasState::Substitute))
         {
             if let Some(own) = self.loaded.iter().find(|own| is_same(id, own)) {
                 return Ok(Target::Loaded(own.clone()).into());
             }
             let sound = |model: &&AvailableModel| model.problem.is_none() && is_same(id, &model.name);
-            match self.available.iter().find(sound) {
+            match self.lying().find(sound) {
                 Some(model) if self.autoload => return Ok(Target::Available(model.name.clone()).into()),
                 None if self.autoload && (self.cached)(id) => return Ok(Target::Cached(id.clone()).into()),
                 _ => {}
@@ -156,7 +177,7 @@ impl World<'_> {
     /// 404 in words that help: why, what is nearest, what there is.
     fn not_found(&self, name: &str, why: &str) -> ApiError {
         let loadable = |model: &&AvailableModel| self.autoload && model.problem.is_none();
-        let lying = self.available.iter().filter(loadable).map(|model| model.name.as_str());
+        let lying = self.lying().filter(loadable).map(|model| model.name.as_str());
         let mut served: Vec<&str> = self.loaded.iter().map(String::as_str).collect();
         served.extend(lying.filter(|name| !self.loaded.iter().any(|own| own == name)).collect::<Vec<_>>());
         let shown: String = name.chars().take(SHOWN_MAX).collect();
@@ -168,7 +189,8 @@ impl World<'_> {
         let of_table = self
             .table
             .iter()
-            .filter(|alias| self.has_default && matches!(alias.state, AliasState::Substitute | AliasState::Default));
+            .filter(|alias| self.has_default && self.purpose.has(alias))
+            .filter(|alias| matches!(alias.state, AliasState::Substitute | AliasState::Default));
         let others = of_table.map(|alias| alias.name.as_str()).filter(|_| self.table.get(name).is_none());
         if let Some(nearest) = nearest(&shown, served.iter().copied().chain(others)) {
             message.push_str(&format!("; the nearest is `{nearest}`"));

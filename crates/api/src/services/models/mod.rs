@@ -6,10 +6,11 @@ pub mod aliases;
 mod line;
 mod listing;
 mod meaning;
+mod purpose;
 mod residence;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::{AvailableModel, Engine, ErrorKind, ModelInfo, ModelSource, Overrides, Progress};
@@ -19,12 +20,16 @@ use line::Wish;
 use listing::Shelf;
 pub use listing::{Listed, Status};
 use meaning::{Meaning, Target, World};
+use purpose::Purpose;
 use residence::Residence;
 pub use residence::{Answerer, Lease};
 
 use crate::error::{ApiError, Kind, Result};
 use crate::services::turn::blocking;
 use crate::settings::Settings;
+
+/// Models that judge texts (embeddings, rerank, classes) loaded at the same time, beside those that write it.
+const ENCODERS_MAX: usize = 3;
 
 /// The models of a server. Clones share them.
 #[derive(Clone)]
@@ -41,6 +46,9 @@ struct Inner {
     backup: Option<ModelSource>,
     shelf: Shelf,
     residence: Arc<Residence>,
+    /// What the settings name for embeddings.
+    embedding: ModelSource,
+    encoders: Arc<Residence>,
 }
 
 /// How to load a model where that differs from the settings.
@@ -70,8 +78,12 @@ impl Models {
         let source = |said: &str| source_of(&table, settings, said);
         let configured = source(&settings.model);
         let backup = settings.backup_model.as_deref().map(source).filter(|backup| backup.name != configured.name);
+        let embedding = embedding_source(source(&settings.embedding_model));
+        let name = embedding.name.clone();
         Self(Arc::new(Inner {
-            residence: Residence::new(engine.clone(), settings.models_max, configured.name.clone()),
+            residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
+            encoders: Residence::new(engine.clone(), Purpose::Vectors, ENCODERS_MAX, name),
+            embedding,
             table,
             user: settings.aliases.clone(),
             model_dir: settings.model_dir.clone(),
@@ -96,6 +108,18 @@ impl Models {
         Ok(info)
     }
 
+    /// Fetches the embedding model where it is not on this machine yet: what is here waits until it is asked for. Blocks.
+    pub fn fetch_encoder(&self, progress: &dyn Progress) {
+        let inner = &self.0;
+        if inner.lies_here(&inner.embedding) {
+            return;
+        }
+        if let Err(error) = inner.engine.load(inner.embedding.clone(), progress) {
+            tracing::warn!(model = inner.embedding.name, "there are no embeddings: {error}");
+            inner.encoders.give_up(&inner.embedding.name, error.into());
+        }
+    }
+
     /// Loads a model at once, past the line: for the start. Blocks.
     pub fn load_now(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let info = self.0.engine.load(source.clone(), progress)?;
@@ -108,7 +132,7 @@ impl Models {
     /// # Errors
     /// 404 for a name that means nothing here; what loading failed of, which then fails at once for some seconds.
     pub async fn lease(&self, name: Option<&str>) -> Result<Lease> {
-        let meant = self.meant(name).await?;
+        let meant = self.meant(name, Purpose::Text).await?;
         let asked = meant.source.name.clone();
         match self.0.residence.acquire(meant.source, meant.answerer).await {
             Err(error) if meant.may_fall_back => match self.backup_of(&asked) {
@@ -120,6 +144,15 @@ impl Models {
             },
             leased => leased,
         }
+    }
+
+    /// The same for a model that makes vectors, scores or classes. It is loaded on first use, beside the models that write text.
+    ///
+    /// # Errors
+    /// As for [`Models::lease`].
+    pub async fn lease_encoder(&self, name: Option<&str>) -> Result<Lease> {
+        let meant = self.meant(name, Purpose::Vectors).await?;
+        self.0.encoders.acquire(meant.source, meant.answerer).await
     }
 
     /// Runs `attempt` on the model that `name` means. If it fails of a fault of ours before it has given anything, and the
@@ -151,7 +184,7 @@ impl Models {
         let inner = Arc::clone(&self.0);
         let asked = name.to_owned();
         // Who loads by name may also load where requests alone may not.
-        let mut source = blocking(move || Ok(inner.meant(Some(&asked), true)?.source)).await?;
+        let mut source = blocking(move || Ok(inner.meant(Some(&asked), Purpose::Text, true)?.source)).await?;
         let wish = if arguments == Arguments::default() { Wish::Load } else { Wish::Reload };
         if wish == Wish::Reload {
             source.overrides = arguments.overrides;
@@ -175,7 +208,7 @@ impl Models {
     /// 404 if there is none.
     pub fn loaded(&self, name: Option<&str>) -> Result<ModelInfo> {
         let inner = &self.0;
-        let meaning = inner.world(&[], false, |world| world.meaning(name))?;
+        let meaning = inner.world(Purpose::Text, &[], false, |world| world.meaning(name))?;
         match meaning.target {
             Target::Loaded(name) => Ok(inner.engine.model(&name)?),
             _ => inner.default_loaded().ok_or_else(|| missing("no model is loaded")),
@@ -203,22 +236,19 @@ impl Models {
         blocking(move || inner.describe(&name)).await
     }
 
-    async fn meant(&self, name: Option<&str>) -> Result<Meant> {
+    async fn meant(&self, name: Option<&str>, purpose: Purpose) -> Result<Meant> {
         // The usual cases need no look at the disk.
         let name = name.map(str::trim).filter(|name| !name.is_empty());
-        match name {
-            None => {
-                let meaning = self.0.world(&[], self.0.autoload, |world| world.meaning(None))?;
-                return Ok(self.0.of_target(meaning.target, meaning.is_substitute));
-            }
-            Some(name) => {
-                if let Ok(model) = self.0.engine.model(name) {
-                    return Ok(self.0.of_target(Target::Loaded(model.name), false));
-                }
-            }
+        let loaded = name.and_then(|name| self.0.engine.model(name).ok());
+        if let Some(model) = loaded.filter(|model| Purpose::of(model.capabilities) == purpose) {
+            return Ok(self.0.of_target(purpose, Target::Loaded(model.name), false));
+        }
+        if name.is_none() && purpose == Purpose::Text {
+            let meaning = self.0.world(purpose, &[], self.0.autoload, |world| world.meaning(None))?;
+            return Ok(self.0.of_target(purpose, meaning.target, meaning.is_substitute));
         }
         let (inner, name) = (Arc::clone(&self.0), name.map(str::to_owned));
-        blocking(move || inner.meant(name.as_deref(), false)).await
+        blocking(move || inner.meant(name.as_deref(), purpose, false)).await
     }
 
     /// Who answers in the place of `failed`.
@@ -228,14 +258,32 @@ impl Models {
 }
 
 impl Inner {
-    fn meant(&self, name: Option<&str>, is_explicit: bool) -> Result<Meant> {
+    fn meant(&self, name: Option<&str>, purpose: Purpose, is_explicit: bool) -> Result<Meant> {
         let available = self.shelf.models(&self.engine, &self.model_dir);
         let autoload = self.autoload || is_explicit;
-        let Meaning { target, is_substitute } = self.world(&available, autoload, |world| world.meaning(name))?;
-        Ok(self.of_target(target, is_substitute))
+        let Meaning { target, is_substitute } =
+            self.world(purpose, &available, autoload, |world| world.meaning(name))?;
+        let meant = self.of_target(purpose, target, is_substitute);
+        if purpose == Purpose::Vectors && !self.lies_here(&meant.source) {
+            let name = &meant.source.name;
+            let why = "it is not on this machine, and a request never downloads";
+            return Err(missing(&format!("there is no embedding model `{name}`: {why} (setting embedding_model)")));
+        }
+        Ok(meant)
     }
 
-    fn of_target(&self, target: Target, is_substitute: bool) -> Meant {
+    /// Whether loading needs no network.
+    fn lies_here(&self, source: &ModelSource) -> bool {
+        let path = Path::new(&source.path);
+        let is_loaded = self.engine.model(&source.name).is_ok();
+        is_loaded || path.exists() || self.model_dir.join(path).exists() || self.engine.cached(&source.path).is_some()
+    }
+
+    fn of_target(&self, purpose: Purpose, target: Target, is_substitute: bool) -> Meant {
+        if purpose == Purpose::Vectors {
+            let answerer = if is_substitute { Answerer::Substitute } else { Answerer::Named };
+            return Meant { source: self.encoder_source(target), answerer, may_fall_back: false };
+        }
         let is_default = target == Target::Default;
         let source = match target {
             Target::Loaded(name) | Target::Available(name) => self.source(&name),
@@ -266,6 +314,19 @@ impl Inner {
         remembered.unwrap_or_else(|| self.plain(name.to_owned(), name.to_owned()))
     }
 
+    /// How to load an encoder.
+    fn encoder_source(&self, target: Target) -> ModelSource {
+        match target {
+            Target::Default => self.embedding.clone(),
+            Target::Loaded(name) | Target::Available(name) if name == self.embedding.name => self.embedding.clone(),
+            Target::Loaded(name) | Target::Available(name) => self.plain(name.clone(), name),
+            Target::Cached(id) => {
+                let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
+                self.plain(id.clone(), path.unwrap_or(id))
+            }
+        }
+    }
+
     fn plain(&self, name: String, path: String) -> ModelSource {
         let model_dir = self.model_dir.clone();
         ModelSource { name, path, model_dir, draft_model: None, overrides: Overrides::default() }
@@ -284,19 +345,34 @@ impl Inner {
     /// The default model, if it is loaded.
     fn default_loaded(&self) -> Option<ModelInfo> {
         let name = self.residence.gathering()?;
-        self.engine.model(&name).ok().or_else(|| self.engine.models().into_iter().next())
+        self.engine.model(&name).ok().or_else(|| self.loaded(Purpose::Text).next())
+    }
+
+    /// The loaded models for a purpose.
+    fn loaded(&self, purpose: Purpose) -> impl Iterator<Item = ModelInfo> {
+        self.engine.models().into_iter().filter(move |model| Purpose::of(model.capabilities) == purpose)
     }
 
     /// What names are chosen from.
-    fn world<T>(&self, available: &[AvailableModel], autoload: bool, ask: impl FnOnce(World<'_>) -> T) -> T {
-        let default = self.residence.gathering();
-        let mut loaded: Vec<String> = self.engine.models().into_iter().map(|model| model.name).collect();
+    fn world<T>(
+        &self,
+        purpose: Purpose,
+        available: &[AvailableModel],
+        autoload: bool,
+        ask: impl FnOnce(World<'_>) -> T,
+    ) -> T {
+        let residence = if purpose == Purpose::Text { &self.residence } else { &self.encoders };
+        let default = residence.gathering();
+        let mut loaded: Vec<String> = self.loaded(purpose).map(|model| model.name).collect();
         loaded.sort_by_key(|name| default.as_ref() != Some(name));
+        let fits = |model: &AvailableModel| model.problem.is_none() && Purpose::of(model.capabilities) == purpose;
         ask(World {
-            has_default: !loaded.is_empty() || default.is_some() || autoload,
+            purpose,
+            has_default: !loaded.is_empty() || default.is_some() || autoload || purpose == Purpose::Vectors,
+            default_name: (purpose == Purpose::Vectors).then_some(self.embedding.name.as_str()),
             loaded: &loaded,
             available,
-            cached: &|id| self.engine.cached(id).is_some_and(|model| model.problem.is_none()),
+            cached: &|id| self.engine.cached(id).is_some_and(|model| fits(&model)),
             autoload,
             user: &self.user,
             table: &self.table,
@@ -311,6 +387,17 @@ fn source_of(table: &Aliases, settings: &Settings, said: &str) -> ModelSource {
     // A draft model fits the one model that it was chosen for.
     let draft_model = source.draft_model.clone().filter(|_| said == settings.model);
     ModelSource { draft_model, ..source }
+}
+
+/// A name without its organisation is one of sentence-transformers, unless a model of that name lies here.
+fn embedding_source(source: ModelSource) -> ModelSource {
+    let path = Path::new(&source.path);
+    let is_short = path.components().count() == 1 && !source.path.contains(':');
+    if !is_short || path.exists() || source.model_dir.join(path).exists() {
+        return source;
+    }
+    let id = format!("sentence-transformers/{}", source.path);
+    ModelSource { name: id.clone(), path: id, ..source }
 }
 
 fn missing(message: &str) -> ApiError {

@@ -11,6 +11,7 @@ use engine::{Engine, ModelInfo, ModelSource, Progress};
 use tokio::sync::oneshot;
 
 use super::line::{Line, Step, Ticket, Wish};
+use super::purpose::Purpose;
 use crate::error::{ApiError, Result};
 
 /// Time for which a model that could not be loaded is not tried again.
@@ -70,6 +71,8 @@ impl Drop for Lease {
 /// Which models are loaded, who waits, and what is known of how they load.
 pub(super) struct Residence {
     engine: Engine,
+    /// Models for anything else are none of its business.
+    purpose: Purpose,
     inside: Mutex<Inside>,
 }
 
@@ -120,10 +123,10 @@ impl Drop for Place<'_> {
 }
 
 impl Residence {
-    pub(super) fn new(engine: Engine, models_max: usize, preferred: String) -> Arc<Self> {
+    pub(super) fn new(engine: Engine, purpose: Purpose, models_max: usize, preferred: String) -> Arc<Self> {
         let (waiting, sources, failures) = Default::default();
         let inside = Inside { line: Line::new(models_max), waiting, sources, failures, preferred };
-        Arc::new(Self { engine, inside: Mutex::new(inside) })
+        Arc::new(Self { engine, purpose, inside: Mutex::new(inside) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -133,7 +136,8 @@ impl Residence {
 
     /// What is loaded may have changed by the door of the engine itself.
     fn lock_seeing(&self) -> MutexGuard<'_, Inside> {
-        let loaded: Vec<String> = self.engine.models().into_iter().map(|model| model.name).collect();
+        let own = self.engine.models().into_iter().filter(|model| Purpose::of(model.capabilities) == self.purpose);
+        let loaded: Vec<String> = own.map(|model| model.name).collect();
         let mut inside = self.lock();
         inside.line.see(&loaded);
         inside

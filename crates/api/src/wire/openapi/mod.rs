@@ -25,14 +25,35 @@ pub struct Route {
 }
 
 /// Name of a request's schema, the dialect, the fields that must be there, and a body to try.
-const REQUESTS: [(&str, Takers, &str, &str); 2] = [
+const REQUESTS: [(&str, Takers, &[&str], &str); 8] = [
     (
         "CreateChatCompletionRequest",
         Takers::Chat,
-        "messages",
+        &["messages"],
         r#"{"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}"#,
     ),
-    ("CreateCompletionRequest", Takers::Completions, "prompt", r#"{"prompt": "Once upon a time", "max_tokens": 32}"#),
+    (
+        "CreateCompletionRequest",
+        Takers::Completions,
+        &["prompt"],
+        r#"{"prompt": "Once upon a time", "max_tokens": 32}"#,
+    ),
+    ("CreateEmbeddingRequest", Takers::Embeddings, &["input"], r#"{"input": ["a red car", "a crimson automobile"]}"#),
+    (
+        "RerankRequest",
+        Takers::Rerank,
+        &["query", "documents"],
+        r#"{"query": "how do I bake a cake?", "documents": ["the price of a car", "recipe for gateau"]}"#,
+    ),
+    ("ScoreRequest", Takers::Score, &["text_1", "text_2"], r#"{"text_1": "a red car", "text_2": ["a blue boat"]}"#),
+    ("ClassifyRequest", Takers::Classify, &["input"], r#"{"model": "NAME", "input": "I liked this film."}"#),
+    ("CreateModerationRequest", Takers::Moderations, &["input"], r#"{"input": "How do I kill a process in Linux?"}"#),
+    (
+        "SearchRequest",
+        Takers::Search,
+        &["query", "documents"],
+        r#"{"query": "a fast car", "documents": ["a quick automobile", "an old boat"]}"#,
+    ),
 ];
 
 /// The whole document.
@@ -114,17 +135,17 @@ fn answers(known: &Operation) -> Value {
 }
 
 /// A request's fields; `x-section` tells the page what belongs together.
-fn request_schema(takers: Takers, required: &str, example: &str) -> Value {
+fn request_schema(takers: Takers, required: &[&str], example: &str) -> Value {
     let mut properties = Map::new();
     for section in SECTIONS.iter().filter(|section| section.takers.include(takers)) {
         for parameter in section.parameters {
-            let mut schema = parameter_schema(parameter, parameter.name == required);
+            let mut schema = parameter_schema(parameter, required.contains(&parameter.name));
             schema["x-section"] = section.title.into();
             properties.insert(parameter.name.to_owned(), schema);
         }
     }
     let example: Value = serde_json::from_str(example).unwrap_or_default();
-    json!({"type": "object", "properties": properties, "required": [required], "examples": [example]})
+    json!({"type": "object", "properties": properties, "required": required, "examples": [example]})
 }
 
 /// JSON Schema of one field.

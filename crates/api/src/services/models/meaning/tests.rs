@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use engine::Capabilities;
 
 /// A world with owned parts.
 struct Names {
@@ -12,6 +13,7 @@ struct Names {
     cached: Vec<&'static str>,
     autoload: bool,
     user: BTreeMap<String, String>,
+    purpose: Purpose,
 }
 
 fn lying(name: &str) -> AvailableModel {
@@ -20,7 +22,7 @@ fn lying(name: &str) -> AvailableModel {
         path: name.into(),
         bytes: 1,
         modified_s: 1,
-        capabilities: engine::Capabilities::TEXT,
+        capabilities: Capabilities::TEXT,
         family: "llama".into(),
         quantization: "Q8_0".into(),
         context_tokens: 1,
@@ -36,18 +38,22 @@ fn names(loaded: &[&str], available: &[&str]) -> Names {
         cached: Vec::new(),
         autoload: true,
         user: BTreeMap::new(),
+        purpose: Purpose::Text,
     }
 }
 
 impl Names {
     fn ask(&self, name: Option<&str>) -> Result<Meaning> {
         let table = Aliases::built_in().unwrap();
+        let of_settings = (self.purpose == Purpose::Vectors).then_some("starter/embed");
         let world = World {
+            purpose: self.purpose,
+            default_name: of_settings,
             loaded: &self.loaded,
             available: &self.available,
             cached: &|id| self.cached.contains(&id),
             autoload: self.autoload,
-            has_default: !self.loaded.is_empty(),
+            has_default: !self.loaded.is_empty() || of_settings.is_some(),
             user: &self.user,
             table: &table,
         };
@@ -208,4 +214,36 @@ fn no_model_at_all_is_an_error_too() {
     for name in [None, Some("gpt-4o"), Some("@cf/meta/llama-3-8b-instruct")] {
         assert_eq!(none.ask(name).unwrap_err().status(), 404);
     }
+}
+
+#[test]
+fn names_of_the_one_kind_never_reach_a_model_of_the_other() {
+    let encoder = |name: &str| {
+        let capabilities = Capabilities { embeddings: true, ..Capabilities::default() };
+        AvailableModel { capabilities, ..lying(name) }
+    };
+    let mut chat = names(&["starter/chat"], &["other"]);
+    chat.available.extend([encoder("starter/embed"), encoder("bge-base-en-v1.5"), encoder("all-MiniLM-L6-v2")]);
+    for name in ["starter/embed", "embed", "bge-base-en-v1.5", "text-embedding-3-small", "rerank-001"] {
+        assert!(chat.refusal(name).contains("/v1/embeddings"), "{}", chat.refusal(name));
+    }
+    let vectors = Names { loaded: vec![], purpose: Purpose::Vectors, ..chat };
+    for name in ["starter/chat", "other", "gpt-4o", "@cf/meta/llama-3-8b-instruct"] {
+        assert_eq!(vectors.ask(Some(name)).unwrap_err().status(), 404, "{name}");
+    }
+    assert!(vectors.refusal("other").contains("/v1/chat/completions"));
+    let default =
+        ["starter/embed", "embed", "text-embedding-ada-002", "text-embedding-4-tiny", "omni-moderation-latest"];
+    for name in default {
+        assert_eq!(vectors.target(name), Target::Default, "{name}");
+    }
+    assert_eq!(vectors.ask(None).unwrap().target, Target::Default);
+    assert_eq!(vectors.target("@cf/baai/bge-base-en-v1.5"), available("bge-base-en-v1.5"));
+    assert_eq!(vectors.target("sentence-transformers/all-MiniLM-L6-v2"), available("all-MiniLM-L6-v2"));
+    let substitute = Meaning { target: Target::Default, is_substitute: true };
+    assert_eq!(vectors.ask(Some("@cf/baai/bge-m3")).unwrap(), substitute);
+    assert!(vectors.refusal("whisper-1").contains("transcription"));
+    // A short name finds what was downloaded under its organisation.
+    let cached = Names { available: vec![], cached: vec!["sentence-transformers/all-MiniLM-L6-v2"], ..vectors };
+    assert_eq!(cached.target("all-MiniLM-L6-v2"), Target::Cached("sentence-transformers/all-MiniLM-L6-v2".into()));
 }
