@@ -2,9 +2,10 @@
 //! Runs against servers that serve whoever asks, OpenAI's clients alone, or text-generation-webui's alone.
 //! Invariant: a loop that parses every event and reads `choices[0]` of each never fails under its own dialect.
 
-use api::settings::{Compat, Layer};
+use api::settings::{Compat, Layer, Secret};
 use serde_json::{Value, json};
 
+use crate::client::Request;
 use crate::service::Service;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -56,6 +57,21 @@ fn with_a_model_the_stream_is_openais() {
             chunks.iter().all(|chunk| chunk["choices"][0].get("message").is_none() && chunk.get("usage").is_none())
         );
     }
+}
+
+#[test]
+fn text_generation_webuis_server_takes_any_name_and_says_no_in_its_own_words() {
+    let key = Some(Secret("key".into()));
+    let service = Service::start(Layer { compat: Some(Compat::Oobabooga), api_key: key, ..Layer::default() });
+    let refused = service.get("/v1/models");
+    assert_eq!((refused.status, refused.json()), (401, json!({"detail": "Unauthorized"})));
+    let headers = [("Authorization", "Bearer key")];
+    let get = |path| Request { method: "GET", path, headers: &headers, body: "" }.send(service.address);
+    let echo = get("/v1/models/whatever/you-ask").json();
+    assert_eq!((&echo["id"], &echo["root"]), (&json!("whatever/you-ask"), &json!("starter/chat")));
+    let body = chat(json!({"model": "whatever", "stream": false})).to_string();
+    let answer = Request { method: "POST", path: CHAT, headers: &headers, body: &body }.send(service.address);
+    assert_eq!((answer.status, answer.header("x-lampstand-substitute")), (200, Some("starter/chat")));
 }
 
 #[test]

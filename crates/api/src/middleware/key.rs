@@ -4,14 +4,14 @@
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpRequest};
+use actix_web::{Error, HttpRequest, HttpResponse};
 
 use crate::error::{ApiError, Kind};
 use crate::middleware::refuse;
-use crate::settings::{Secret, Settings};
+use crate::settings::{Compat, Secret, Settings};
 use crate::state::State;
 
 /// What needs no key: the question of a supervisor, and the pages that tell how to ask.
@@ -27,9 +27,20 @@ pub async fn require_key(request: ServiceRequest, next: Next<BoxBody>) -> Result
         _ => None,
     };
     match refusal {
+        Some(_) if says_detail(&request) => {
+            let body = serde_json::json!({"detail": "Unauthorized"});
+            let response = HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).json(body);
+            Ok(request.into_response(response))
+        }
         Some(error) => refuse(request, &error),
         None => next.call(request).await,
     }
+}
+
+/// Whether the server is text-generation-webui's in everything, so also in how it says no.
+fn says_detail(request: &ServiceRequest) -> bool {
+    let state = request.app_data::<Data<State>>();
+    state.is_some_and(|state| state.settings.compat == Compat::Oobabooga)
 }
 
 fn check(settings: &Settings, header: Option<&[u8]>) -> Result<(), ApiError> {

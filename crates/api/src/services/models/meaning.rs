@@ -36,6 +36,8 @@ pub(super) struct World<'a> {
     pub(super) has_default: bool,
     /// What the default model is called where it may be named before it is loaded.
     pub(super) default_name: Option<&'a str>,
+    /// Whether a name that fits nothing means the default model, as text-generation-webui ignores names.
+    pub(super) any_name: bool,
     /// The user's aliases.
     pub(super) user: &'a BTreeMap<String, String>,
     /// The table's.
@@ -108,6 +110,9 @@ impl World<'_> {
             Some(alias) => self.by_alias(alias),
             None if self.autoload && (self.cached)(name) => Ok(Target::Cached(name.to_owned()).into()),
             None if self.table.is_carried(name, self.purpose) => self.default(Some(name)),
+            None if self.any_name && self.purpose == Purpose::Text => {
+                self.default(Some(name)).map(|to| Meaning { is_substitute: true, ..to })
+            }
             None => {
                 let is_other = find(name, self.available.iter().map(|model| model.name.as_str())).is_some();
                 Err(self.not_found(name, if is_other { self.purpose.other() } else { "" }))

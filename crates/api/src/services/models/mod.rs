@@ -26,7 +26,7 @@ pub use residence::{Answerer, Lease};
 
 use crate::error::{ApiError, Kind, Result};
 use crate::services::turn::blocking;
-use crate::settings::Settings;
+use crate::settings::{Compat, Settings};
 
 /// Models that judge texts (embeddings, rerank, classes) loaded at the same time, beside those that write it.
 const ENCODERS_MAX: usize = 3;
@@ -41,6 +41,8 @@ struct Inner {
     user: BTreeMap<String, String>,
     model_dir: PathBuf,
     autoload: bool,
+    /// Names that fit nothing mean the default model.
+    any_name: bool,
     /// What the settings name.
     configured: ModelSource,
     backup: Option<ModelSource>,
@@ -88,6 +90,7 @@ impl Models {
             user: settings.aliases.clone(),
             model_dir: settings.model_dir.clone(),
             autoload: settings.autoload,
+            any_name: settings.compat == Compat::Oobabooga,
             configured,
             backup,
             shelf: Shelf::default(),
@@ -374,6 +377,7 @@ impl Inner {
             available,
             cached: &|id| self.engine.cached(id).is_some_and(|model| fits(&model)),
             autoload,
+            any_name: self.any_name,
             user: &self.user,
             table: &self.table,
         })

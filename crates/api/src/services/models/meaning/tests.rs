@@ -53,6 +53,7 @@ impl Names {
             available: &self.available,
             cached: &|id| self.cached.contains(&id),
             autoload: self.autoload,
+            any_name: false,
             has_default: !self.loaded.is_empty() || of_settings.is_some(),
             user: &self.user,
             table: &table,
