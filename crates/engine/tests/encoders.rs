@@ -119,6 +119,27 @@ fn a_gguf_file_of_bert_gives_the_same_vectors() {
 }
 
 #[test]
+fn a_decoder_that_was_trained_to_embed_does_so() {
+    let folder = TempFolder::new("encoders-decoder");
+    Toy::named("qwen3").write_folder(folder.path(), FolderType::F32);
+    EncoderToy::write_sentences(folder.path(), "lasttoken", false, 80);
+    let config = EngineConfig { kv_type: engine::KvType::F32, ..threads(2) };
+    let engine = load(folder.path(), config).unwrap();
+    let info = engine.model("toy").unwrap();
+    assert!(info.capabilities.embeddings && !info.capabilities.text_generation && info.input_tokens_max == 80);
+    let toy = EncoderToy::named("qwen3");
+    assert_vectors(&toy, &engine, 1e-3, 0.9999, "of a decoder");
+    // Texts that do not fit the pages together are computed one after the other, with the same bits.
+    let texts: Vec<Vec<u32>> = (0..30u32).map(|i| (0..1 + i * 2).map(|j| 4 + (i + j * j) % 110).collect()).collect();
+    let together = embed(&engine, of_tokens(&texts)).unwrap();
+    for (text, found) in texts.iter().zip(together) {
+        assert_eq!(embed(&engine, of_tokens(std::slice::from_ref(text))).unwrap()[0], found);
+    }
+    let cut = embed(&engine, EmbedRequest { dimensions: Some(8), ..of_tokens(&texts[3..4]) }).unwrap();
+    assert_eq!(cut[0].vector.len(), 8, "its kind was trained so");
+}
+
+#[test]
 fn pairs_and_classes_get_the_logits_of_transformers() {
     use engine::encoder::Encoder;
     use engine::families;
