@@ -235,7 +235,9 @@ fn nomic(config: &Value, row: &Row) -> Result<EncoderConfig> {
     };
     let fraction = number(config, "rotary_emb_fraction")?.unwrap_or(1.0);
     let newer = config.get("rope_parameters").map(|rope| number(rope, "rope_theta")).transpose()?.flatten();
-    let theta = number(config, "rotary_emb_base")?.or(newer).unwrap_or(10_000.0);
+    // Each of the two kinds of files has a default of its own.
+    let default = if config.get("n_embd").is_some() { 10_000.0 } else { 1000.0 };
+    let theta = number(config, "rotary_emb_base")?.or(newer).unwrap_or(default);
     let dims = (head_dim as f32 * fraction) as usize;
     let eps = number(config, "layer_norm_epsilon")?.or(number(config, "layer_norm_eps")?);
     Ok(EncoderConfig {
