@@ -36,7 +36,7 @@ def main():
 
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", type=pathlib.Path, help="our bench `embed`, built; else cargo builds it")
+    parser.add_argument("--bench", type=pathlib.Path, help="our bench `embed_door`, built; else cargo builds it")
     parser.add_argument("--shape", type=lambda text: text.split(","), default=list(SHAPES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=5)
@@ -174,10 +174,10 @@ def our_side(program, folder, threads, quantize):
 
 
 def build():
-    command = ["cargo", "bench", "--no-run", "-p", "engine", "--bench", "embed", "--message-format=json"]
+    command = ["cargo", "bench", "--no-run", "-p", "engine", "--bench", "embed_door", "--message-format=json"]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     found = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    return next(line["executable"] for line in found if line.get("executable") and line["target"]["name"] == "embed")
+    return next(line["executable"] for line in found if line.get("executable") and line["target"]["name"] == "embed_door")
 
 
 def compare(arguments, folder, shape, kind):

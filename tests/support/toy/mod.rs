@@ -3,6 +3,7 @@
 //! Invariant: a weight hangs on the seed, its tensor's name and its place alone, and is exact in bf16, f16 and f32.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod encoder;
 pub(crate) mod folder;
 pub(crate) mod gguf;
 #[path = "../gguf_writer.rs"]

@@ -119,8 +119,22 @@ impl Decoder {
         &self.config
     }
 
-    /// Computes a step: writes the keys and values of its rows to `pages`; returns the logits of `batch.logit_rows`.
+    /// Computes a step: writes the keys and values of its rows to `pages`; returns the logits of `batch.logit_rows` and the last
+    /// hidden states of `batch.state_rows`.
     pub fn forward(&self, batch: &Batch, pages: &mut Pages) -> Result<Logits> {
+        let (x, delta) = self.layers(batch, pages)?;
+        let states = self.states(&x, delta.as_deref(), &batch.state_rows)?;
+        Ok(Logits { states, state_width: self.config.hidden, ..self.logits(&x, delta.as_deref(), &batch.logit_rows)? })
+    }
+
+    /// The same, but the last hidden states of the rows `batch.logit_rows` in place of their logits, `[rows, hidden]`.
+    pub fn rows(&self, batch: &Batch, pages: &mut Pages) -> Result<Vec<f32>> {
+        let (x, delta) = self.layers(batch, pages)?;
+        self.states(&x, delta.as_deref(), &batch.logit_rows)
+    }
+
+    /// All layers over a step's rows, and what the last one still adds to them.
+    fn layers(&self, batch: &Batch, pages: &mut Pages) -> Result<(Lent<'_>, Option<Lent<'_>>)> {
         let pool = &*self.pool;
         let spans: Vec<QuerySpan<'_>> = batch
             .spans
@@ -154,8 +168,7 @@ impl Decoder {
             let [down] = Linear::forward_together([&layer.down], &gated, pool)?;
             delta = Some(down);
         }
-        let states = self.states(&x, delta.as_deref(), &batch.state_rows)?;
-        Ok(Logits { states, state_width: self.config.hidden, ..self.logits(&x, delta.as_deref(), &batch.logit_rows)? })
+        Ok((x, delta))
     }
 
     /// Takes the memory of logits that are no longer needed: at 32 rows of a large vocabulary, 16 MB of a step.
