@@ -98,9 +98,24 @@ fn answers_are_as_the_document_says() {
         fits(&document, "ErrorResponse", &service.post(path, &json!({})).json());
     }
     for (path, body, request, response) in [
-        ("/v1/embeddings", json!({"input": ["a", "b"], "encoding_format": "float"}), "CreateEmbeddingRequest", "CreateEmbeddingResponse"),
-        ("/v1/embeddings", json!({"input": [5, 6], "encoding_format": "base64"}), "CreateEmbeddingRequest", "CreateEmbeddingResponse"),
-        ("/v1/rerank", json!({"query": "q", "documents": ["a"], "return_documents": true}), "RerankRequest", "RerankResponse"),
+        (
+            "/v1/embeddings",
+            json!({"input": ["a", "b"], "encoding_format": "float"}),
+            "CreateEmbeddingRequest",
+            "CreateEmbeddingResponse",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"input": [5, 6], "encoding_format": "base64"}),
+            "CreateEmbeddingRequest",
+            "CreateEmbeddingResponse",
+        ),
+        (
+            "/v1/rerank",
+            json!({"query": "q", "documents": ["a"], "return_documents": true}),
+            "RerankRequest",
+            "RerankResponse",
+        ),
         ("/v1/score", json!({"text_1": "a", "text_2": ["b"]}), "ScoreRequest", "ScoreResponse"),
         ("/v1/moderations", json!({"input": "a"}), "CreateModerationRequest", "CreateModerationResponse"),
         ("/v1/search", json!({"query": "q", "documents": ["a"]}), "SearchRequest", "SearchResponse"),

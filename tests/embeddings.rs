@@ -177,7 +177,8 @@ fn documents_are_ranked_by_the_query() {
         let ranked = results.iter().find(|ranked| ranked["index"] == index).unwrap();
         assert_eq!(ranked["relevance_score"], result["score"]);
     }
-    let of_engine = service.ask("/v1/engines/starter/embed/search", &json!({"query": body["query"], "documents": texts}));
+    let of_engine =
+        service.ask("/v1/engines/starter/embed/search", &json!({"query": body["query"], "documents": texts}));
     assert_eq!(of_engine["data"], found["data"]);
     let pairs = service.ask("/v1/score", &json!({"text_1": ["a", "b"], "text_2": ["a", "c"]}));
     assert!((pairs["data"][0]["score"].as_f64().unwrap() - 1.0).abs() < 1e-3);

@@ -36,7 +36,8 @@ pub(super) async fn score(state: Data<State>, Body(body): Body) -> Result<HttpRe
     let _permit = state.admit()?;
     let asked = rerank::ScoreFields::read(&body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(asked.model.as_deref()).await?;
-    let found = relevance(&state.engine, &lease, asked.firsts, asked.seconds, asked.truncate, ["text_1", "text_2"]).await?;
+    let found =
+        relevance(&state.engine, &lease, asked.firsts, asked.seconds, asked.truncate, ["text_1", "text_2"]).await?;
     Ok(signed(&lease, &rerank::Scores::new(&lease.model().name, &found.scores, found.tokens)))
 }
 

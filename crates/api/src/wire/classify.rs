@@ -98,7 +98,8 @@ mod tests {
         let label = |name: &str, probability| Label { name: name.into(), probability };
         let text = Classified { labels: vec![label("bad", 0.25), label("good", 0.75)], tokens: 4 };
         let answer = serde_json::to_value(Classes::new("m", vec![text])).unwrap();
-        let wanted = json!({"index": 0, "label": "good", "probs": [0.25, 0.75], "labels": ["bad", "good"], "num_classes": 2});
+        let wanted =
+            json!({"index": 0, "label": "good", "probs": [0.25, 0.75], "labels": ["bad", "good"], "num_classes": 2});
         assert_eq!((&answer["data"][0], &answer["usage"]["total_tokens"]), (&wanted, &json!(4)));
     }
 

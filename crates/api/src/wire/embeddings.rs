@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn fields_mean_what_they_say() {
-        let asked = read(r#"{"text": [5, 6], "pooling": "cls", "dimensions": 8, "encoding_format": "base64"}"#).unwrap();
+        let asked =
+            read(r#"{"text": [5, 6], "pooling": "cls", "dimensions": 8, "encoding_format": "base64"}"#).unwrap();
         let request = asked.request;
         assert_eq!((request.pooling, request.dimensions, request.truncate), (Some(Pooling::Cls), Some(8), false));
         assert_eq!((request.inputs, asked.as_base64, asked.model), (vec![Prompt::Tokens(vec![5, 6])], true, None));

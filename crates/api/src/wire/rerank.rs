@@ -96,7 +96,8 @@ impl ScoreFields {
         let seconds = Texts::read(fields.text_2, "text_2", inputs_max)?;
         if firsts.len() != 1 && firsts.len() != seconds.len() {
             let (ours, theirs) = (firsts.len(), seconds.len());
-            let message = format!("`text_1` has {ours} texts and `text_2` has {theirs}; there must be as many, or one first");
+            let message =
+                format!("`text_1` has {ours} texts and `text_2` has {theirs}; there must be as many, or one first");
             return Err(ApiError::invalid("text_2", message));
         }
         Ok(ScoreAsked { model: fields.model, firsts, seconds, truncate })

@@ -104,7 +104,10 @@ pub(super) fn assemble(
     let open = weights::open(files)?;
     if let Some(family) = encoders::family(&open)? {
         if draft_files.is_some() {
-            return Err(Error::invalid("draft_model", "a model that makes vectors of texts has no use for a draft model"));
+            return Err(Error::invalid(
+                "draft_model",
+                "a model that makes vectors of texts has no use for a draft model",
+            ));
         }
         return encoders::assemble(family, &open, config, pool, progress);
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::encoders;
 use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
+use super::encoders;
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;

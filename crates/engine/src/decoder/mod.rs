@@ -244,7 +244,8 @@ impl Layer {
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (query_width, kv_width) = (config.heads * head_dim, config.kv_heads * head_dim);
         let norm = |part: &str| loader.tensors.vector(&format!("{}.weight", names.in_layer(index, part)), hidden);
-        let head_norm = |part: &str| loader.tensors.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
+        let head_norm =
+            |part: &str| loader.tensors.vector_if_any(&format!("{}.weight", names.in_layer(index, part)), head_dim);
         Ok(Self {
             attention_norm: norm(names.attention_norm)?,
             query: loader.rotated_linear(index, names.query, query_width, hidden)?,

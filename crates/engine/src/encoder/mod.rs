@@ -206,11 +206,8 @@ impl Encoder {
             drop((query, key, value));
             let attended = layer.attention_output.forward(&mixed, pool)?;
             drop(mixed);
-            let before = if self.config.norm_first {
-                Some(&layer.feed_forward_norm)
-            } else {
-                layer.attention_norm.as_ref()
-            };
+            let before =
+                if self.config.norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
             delta = Some(self.feed_forward(layer, before, &mut x, attended)?);
             pending = Some(&layer.feed_forward_norm);
         }

@@ -97,12 +97,8 @@ pub(super) const GGUF_NOMIC: EncoderNames = EncoderNames {
 pub(super) const BERT_HEAD: HeadNames =
     HeadNames { dense: "pooler.dense", activation: Activation::Tanh, norm: "", classes: "classifier" };
 
-pub(super) const ROBERTA_HEAD: HeadNames = HeadNames {
-    dense: "classifier.dense",
-    activation: Activation::Tanh,
-    norm: "",
-    classes: "classifier.out_proj",
-};
+pub(super) const ROBERTA_HEAD: HeadNames =
+    HeadNames { dense: "classifier.dense", activation: Activation::Tanh, norm: "", classes: "classifier.out_proj" };
 
 pub(super) const DISTILBERT_HEAD: HeadNames =
     HeadNames { dense: "pre_classifier", activation: Activation::Relu, norm: "", classes: "classifier" };

@@ -82,7 +82,13 @@ const FAMILIES: [Row; 7] = [
         names: names::MODERNBERT,
         head: names::MODERNBERT_HEAD,
     },
-    Row { name: "nomic-bert", model_type: "nomic_bert", kind: Kind::Nomic, names: names::NOMIC, head: names::BERT_HEAD },
+    Row {
+        name: "nomic-bert",
+        model_type: "nomic_bert",
+        kind: Kind::Nomic,
+        names: names::NOMIC,
+        head: names::BERT_HEAD,
+    },
 ];
 
 /// Names of all families, for messages.
@@ -246,10 +252,7 @@ fn nomic(config: &Value, row: &Row) -> Result<EncoderConfig> {
         norm_eps: eps.unwrap_or(1e-12),
         norm_first: false,
         activation,
-        positions: Positions::Rotary {
-            global: RopeConfig { theta, dims, scaling: RopeScaling::None },
-            local: None,
-        },
+        positions: Positions::Rotary { global: RopeConfig { theta, dims, scaling: RopeScaling::None }, local: None },
         token_types: optional_size(config, "type_vocab_size")?.unwrap_or(2),
         tokens_max: either("n_positions", "max_position_embeddings")?,
         names: row.names,
@@ -350,10 +353,7 @@ fn checked(config: EncoderConfig) -> Result<EncoderConfig> {
         let head_dim = config.hidden / config.heads;
         for rope in std::iter::once(global).chain(local.as_ref().map(|local| &local.rope)) {
             if rope.dims == 0 || !rope.dims.is_multiple_of(2) || rope.dims > head_dim || !(rope.theta > 1.0) {
-                return Err(Error::unreadable(format!(
-                    "rotary positions over {} of {head_dim} dimensions",
-                    rope.dims
-                )));
+                return Err(Error::unreadable(format!("rotary positions over {} of {head_dim} dimensions", rope.dims)));
             }
         }
     }

@@ -42,7 +42,8 @@ pub fn module_folder(modules: &Value, class: &str) -> Option<String> {
     let module = modules.as_array()?.iter().find(|module| class_of(module) == class)?;
     let path = module.get("path")?.as_str()?;
     // It must stay inside.
-    let plain = !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\\');
+    let plain =
+        !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\\');
     plain.then(|| path.to_owned())
 }
 
@@ -103,7 +104,9 @@ fn pooling(config: &Value) -> Result<Option<Pooling>> {
     match &switched_on[..] {
         [] => Ok(None),
         [one] => named(one).map(Some),
-        several => Err(Error::unreadable(format!("several poolings at once ({}) are not supported", several.join(", ")))),
+        several => {
+            Err(Error::unreadable(format!("several poolings at once ({}) are not supported", several.join(", "))))
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 //! Called by the decoder and the weights; knows slices and shapes, not models.
 //! Invariant: results are bit-equal whatever the number of rows in a call and of threads in the pool.
 
+pub mod activation;
 #[cfg(target_arch = "x86_64")]
 mod amx;
-pub mod activation;
 pub mod attention;
 pub mod ggml;
 pub mod layer_norm;

@@ -74,7 +74,8 @@ impl Tokenizer {
         let probe = library.encode("a", false).map_err(failed)?.get_ids().to_vec();
         let pair = library.encode(("a", "a"), true).map_err(failed)?;
         let ids = pair.get_ids();
-        let find = |from: usize| (from..=ids.len().saturating_sub(probe.len())).find(|&at| ids[at..].starts_with(&probe));
+        let find =
+            |from: usize| (from..=ids.len().saturating_sub(probe.len())).find(|&at| ids[at..].starts_with(&probe));
         let first = find(0).filter(|_| !probe.is_empty());
         let Some((first, second)) = first.and_then(|at| Some((at, find(at + probe.len())?))) else {
             return Ok(self.plain_frame());

@@ -32,7 +32,12 @@ const REQUESTS: [(&str, Takers, &[&str], &str); 8] = [
         &["messages"],
         r#"{"messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 64}"#,
     ),
-    ("CreateCompletionRequest", Takers::Completions, &["prompt"], r#"{"prompt": "Once upon a time", "max_tokens": 32}"#),
+    (
+        "CreateCompletionRequest",
+        Takers::Completions,
+        &["prompt"],
+        r#"{"prompt": "Once upon a time", "max_tokens": 32}"#,
+    ),
     ("CreateEmbeddingRequest", Takers::Embeddings, &["input"], r#"{"input": ["a red car", "a crimson automobile"]}"#),
     (
         "RerankRequest",

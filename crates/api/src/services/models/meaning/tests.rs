@@ -232,7 +232,8 @@ fn names_of_the_one_kind_never_reach_a_model_of_the_other() {
         assert_eq!(vectors.ask(Some(name)).unwrap_err().status(), 404, "{name}");
     }
     assert!(vectors.refusal("other").contains("/v1/chat/completions"));
-    let default = ["starter/embed", "embed", "text-embedding-ada-002", "text-embedding-4-tiny", "omni-moderation-latest"];
+    let default =
+        ["starter/embed", "embed", "text-embedding-ada-002", "text-embedding-4-tiny", "omni-moderation-latest"];
     for name in default {
         assert_eq!(vectors.target(name), Target::Default, "{name}");
     }
