@@ -226,9 +226,8 @@ impl Settings {
             ("timeout_s", usize::try_from(self.timeout_s.unwrap_or(1)).unwrap_or(usize::MAX)),
             ("keep_alive_s", usize::try_from(self.keep_alive_s).unwrap_or(usize::MAX)),
         ];
-        match positive.iter().find(|(_, value)| *value == 0) {
-            Some((name, _)) => return Err(format!("`{name}` must be at least 1")),
-            None => {}
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("`{name}` must be at least 1"));
         }
         if !(0.0..=1.0).contains(&self.moderation_threshold) {
             let said = self.moderation_threshold;

@@ -35,12 +35,14 @@ struct Prototypes {
     harmless: Vec<Vec<f32>>,
 }
 
+/// A model's name and when it was loaded.
+type Key = (String, u64);
+
 /// Judges texts.
 pub struct Moderation {
     texts: Texts,
     names: Vec<String>,
-    /// By the model's name and when it was loaded.
-    of_models: Mutex<Vec<((String, u64), Arc<Prototypes>)>>,
+    of_models: Mutex<Vec<(Key, Arc<Prototypes>)>>,
 }
 
 impl Default for Moderation {
