@@ -19,6 +19,7 @@ use toy::gguf_writer;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod amx_emulator;
 mod door;
+mod encoders;
 mod fuzzed;
 mod independence;
 mod ops_data;

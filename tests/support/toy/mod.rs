@@ -3,6 +3,7 @@
 //! Invariant: a weight hangs on the seed, its tensor's name and its place alone, and is exact in bf16, f16 and f32.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod encoder;
 pub(crate) mod folder;
 pub(crate) mod gguf;
 #[path = "../gguf_writer.rs"]
@@ -129,7 +130,9 @@ impl ToyTensor {
     /// The weights, row after row: norms around 1, everything else around 0, each a whole number of at most 8 bits
     /// times a power of two.
     pub(crate) fn values(&self) -> Vec<f32> {
-        let (middle, bound, unit) = if self.name.ends_with("norm.weight") {
+        let lower = self.name.to_lowercase();
+        let of_norm = ["norm.weight", "norm1.weight", "norm2.weight", "emb_ln.weight"];
+        let (middle, bound, unit) = if of_norm.iter().any(|end| lower.ends_with(end)) {
             (1.0, 31, 2f32.powi(-7))
         } else if self.name.ends_with(".bias") {
             (0.0, 127, 2f32.powi(-8))

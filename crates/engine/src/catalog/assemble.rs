@@ -14,9 +14,11 @@ use crate::decoder::Decoder;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::families;
+use crate::families::sentence::Sentences;
 use crate::kv::pages::Pages;
 use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
+use crate::pipelines::embed::DecoderEmbedding;
 use crate::pipelines::text::TextPipeline;
 use crate::pipelines::{TextEncoder, TextModel};
 use crate::progress::Progress;
@@ -93,6 +95,44 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// A model that was trained further to make vectors of texts. It keeps no keys and values from one step to the next,
+    /// so pages for one text of the greatest length are enough.
+    fn for_sentences(self, sentences: Sentences, config: &EngineConfig, pool: &Pool) -> Result<Assembled> {
+        let (shape, block_bytes) = (self.decoder.config(), self.block_bytes(config));
+        let model_tokens = sentences.tokens_max.map_or(shape.context_tokens, |max| max.clamp(1, shape.context_tokens));
+        let wanted = config.context_tokens.map(|asked| asked.min(u32::try_from(model_tokens).unwrap_or(u32::MAX)));
+        let alone = EngineConfig { parallel: 1, context_tokens: wanted, ..config.clone() };
+        let budget = memory::budget(&alone, model_tokens, block_bytes, device::memory_available_bytes())?;
+        let hidden = shape.hidden;
+        // Qwen3's models of this kind were all trained so that vectors may be cut.
+        let dimensions_trained = (self.family == "qwen3").then(Vec::new);
+        let info = ModelInfo {
+            name: String::new(),
+            family: self.family.to_owned(),
+            quantization: self.quantization.clone(),
+            capabilities: Capabilities { embeddings: true, ..Capabilities::default() },
+            context_tokens: budget.context_tokens as u32,
+            input_tokens_max: budget.context_tokens as u32,
+            embedding_dimensions: Some(hidden as u32),
+            parameters: self.parameters,
+            vocabulary: self.tokenizer.vocabulary_len() as u32,
+            weight_bytes: self.decoder.bytes(),
+            kv_bytes: (budget.blocks * block_bytes) as u64,
+            device: format!("cpu ({})", pool.tier()),
+            chat_template: None,
+            bos_token: self.tokenizer.bos_text(),
+            eos_token: self.tokenizer.eos_text(),
+            loaded_at_s: 0,
+        };
+        let traits = Box::new(EncoderTraits::of(sentences, hidden, dimensions_trained));
+        let tokenizer = self.tokenizer.clone();
+        let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, budget.blocks, config.kv_type)?;
+        let model = Model::Encoder { model: Box::new(DecoderEmbedding::new(self.decoder, pages)), traits };
+        Ok(Assembled { info, tokenizer, model })
+    }
+}
+
 /// Reads `files` and builds the model, and the one that drafts for it. Both get as many blocks, out of one budget.
 pub(super) fn assemble(
     files: &ModelFiles,
@@ -112,7 +152,11 @@ pub(super) fn assemble(
         return encoders::assemble(family, &open, config, pool, progress);
     }
     let opened = Opened::read(&open, config.quantize, pool, progress)?;
+    let sentences = encoders::sentences_of(&open)?;
     drop(open);
+    if sentences.pooling.is_some() && draft_files.is_none() {
+        return opened.for_sentences(sentences, config, pool);
+    }
     let draft = draft_files
         .map(|files| {
             let draft = Opened::read(&weights::open(files)?, config.quantize, pool, progress)?;

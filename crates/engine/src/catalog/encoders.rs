@@ -44,6 +44,34 @@ pub struct EncoderTraits {
     pub multi_label: bool,
 }
 
+impl EncoderTraits {
+    /// Those of a model of `dimensions` numbers without classes, with what its files say or sentence-transformers' defaults.
+    pub(super) fn of(sentences: Sentences, dimensions: usize, dimensions_trained: Option<Vec<usize>>) -> Self {
+        Self {
+            pooling: sentences.pooling.unwrap_or(Pooling::Mean),
+            normalize: sentences.normalize.unwrap_or(false),
+            dimensions,
+            dimensions_trained,
+            prompts: sentences.prompts,
+            default_prompt: sentences.default_prompt,
+            labels: Vec::new(),
+            multi_label: false,
+        }
+    }
+}
+
+/// What the files say about vectors of texts.
+pub(super) fn sentences_of(open: &OpenModel) -> Result<Sentences> {
+    match &open.description {
+        // The programs that write these files norm what they embed.
+        Description::Gguf(metadata) => {
+            let pooling = families::pooling_from_gguf(metadata)?;
+            Ok(Sentences { pooling, normalize: Some(true), ..Sentences::default() })
+        }
+        Description::Safetensors { files, .. } => sentences_beside(files),
+    }
+}
+
 /// The family of encoders that the files describe, if they do.
 pub(super) fn family(open: &OpenModel) -> Result<Option<EncoderFamily>> {
     match &open.description {
@@ -64,35 +92,28 @@ pub(super) fn assemble(
     progress: &dyn Progress,
 ) -> Result<Assembled> {
     let weights = open.weights.as_ref();
-    let (tokenizer, sentences) = match &open.description {
-        Description::Gguf(metadata) => {
-            let tokenizer = Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?;
-            // The programs that write these files norm what they embed.
-            (tokenizer, Sentences { pooling: family.pooling, normalize: Some(true), ..Sentences::default() })
-        }
-        Description::Safetensors { config, files } => (tokenizer_beside(files, config)?, sentences_beside(files)?),
+    let sentences = sentences_of(open)?;
+    let tokenizer = match &open.description {
+        Description::Gguf(metadata) => Tokenizer::from_vocabulary(families::vocabulary_from_gguf(metadata)?)?,
+        Description::Safetensors { config, files } => tokenizer_beside(files, config)?,
     };
     let EncoderFamily { name, config: shape, labels, multi_label, dimensions, .. } = family;
     let model_tokens = sentences.tokens_max.map_or(shape.tokens_max, |max| shape.tokens_max.min(max.max(1)));
     let encoder = Encoder::load(shape, weights, config.quantize, pool.clone(), progress)?;
     let tokens_max = memory::text_tokens(config, model_tokens, encoder.row_bytes(), device::memory_available_bytes())?;
     let classes = encoder.classes();
-    let traits = EncoderTraits {
-        pooling: sentences.pooling.unwrap_or(Pooling::Mean),
-        normalize: sentences.normalize.unwrap_or(false),
-        dimensions: encoder.config().hidden,
-        dimensions_trained: dimensions,
-        prompts: sentences.prompts,
-        default_prompt: sentences.default_prompt,
-        labels: names_of(classes.unwrap_or(0), labels),
-        multi_label,
-    };
+    let pooled = sentences.pooling.is_some();
     let capabilities = Capabilities {
         text_generation: false,
         // A classifier's rows were not made to be compared, unless its files say how.
-        embeddings: classes.is_none() || sentences.pooling.is_some(),
+        embeddings: classes.is_none() || pooled,
         rerank: classes == Some(1),
         classify: classes.is_some(),
+    };
+    let traits = EncoderTraits {
+        labels: names_of(classes.unwrap_or(0), labels),
+        multi_label,
+        ..EncoderTraits::of(sentences, encoder.config().hidden, dimensions)
     };
     let info = ModelInfo {
         name: String::new(),
@@ -122,7 +143,7 @@ fn names_of(classes: usize, labels: Vec<String>) -> Vec<String> {
 }
 
 /// What sentence-transformers' files say that lie beside the weights.
-pub(super) fn sentences_beside(files: &SafetensorsFiles) -> Result<Sentences> {
+fn sentences_beside(files: &SafetensorsFiles) -> Result<Sentences> {
     let folder = files.config.parent().unwrap_or(Path::new("."));
     let optional = |name: &str| -> Result<Option<Value>> {
         let path = folder.join(name);

@@ -121,6 +121,24 @@ impl Decoder {
 
     /// Computes a step: writes the keys and values of its rows to `pages`; returns the logits of `batch.logit_rows`.
     pub fn forward(&self, batch: &Batch, pages: &mut Pages) -> Result<Logits> {
+        let (x, delta) = self.layers(batch, pages)?;
+        self.logits(&x, delta.as_deref(), &batch.logit_rows)
+    }
+
+    /// The same, but the last layer's rows `batch.logit_rows` behind the final norm, `[rows, hidden]`.
+    pub fn rows(&self, batch: &Batch, pages: &mut Pages) -> Result<Vec<f32>> {
+        let (x, delta) = self.layers(batch, pages)?;
+        let mut chosen = self.choose(&x, &batch.logit_rows)?.into_values();
+        if let Some(delta) = delta {
+            let delta = self.choose(&delta, &batch.logit_rows)?;
+            chosen.iter_mut().zip(values(&delta)?.iter()).for_each(|(x, delta)| *x += delta);
+        }
+        let chosen = Lent::new(chosen, batch.logit_rows.len(), self.config.hidden, &self.pool)?;
+        Ok(rows::rms_norm(&chosen, &self.final_norm, self.config.norm_eps, &self.pool)?.into_values())
+    }
+
+    /// All layers over a step's rows, and what the last one still adds to them.
+    fn layers(&self, batch: &Batch, pages: &mut Pages) -> Result<(Lent<'_>, Option<Lent<'_>>)> {
         let pool = &*self.pool;
         let spans: Vec<QuerySpan<'_>> = batch
             .spans
@@ -154,7 +172,19 @@ impl Decoder {
             let [down] = Linear::forward_together([&layer.down], &gated, pool)?;
             delta = Some(down);
         }
-        self.logits(&x, delta.as_deref(), &batch.logit_rows)
+        Ok((x, delta))
+    }
+
+    /// The rows `wanted` of `from`.
+    fn choose(&self, from: &Tensor, wanted: &[usize]) -> Result<Lent<'_>> {
+        let hidden = self.config.hidden;
+        let all = values(from)?;
+        Lent::filled(wanted.len(), hidden, &self.pool, |chosen| {
+            for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
+                chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
+            }
+            Ok(())
+        })
     }
 
     /// Takes the memory of logits that are no longer needed: at 32 rows of a large vocabulary, 16 MB of a step.
@@ -219,21 +249,12 @@ impl Decoder {
 
     /// Logits of the rows `wanted` of `x`, to which `delta` is still to be added.
     fn logits(&self, x: &Tensor, delta: Option<&Tensor>, wanted: &[usize]) -> Result<Logits> {
-        let (hidden, vocabulary, pool) = (self.config.hidden, self.config.vocabulary, &*self.pool);
+        let vocabulary = self.config.vocabulary;
         if wanted.is_empty() {
             return Ok(Logits { values: Vec::new(), vocabulary });
         }
-        let choose = |from: &Tensor| {
-            let all = values(from)?;
-            Lent::filled(wanted.len(), hidden, pool, |chosen| {
-                for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
-                    chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
-                }
-                Ok(())
-            })
-        };
-        let delta = delta.map(choose).transpose()?;
-        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut choose(x)?, delta)?;
+        let delta = delta.map(|delta| self.choose(delta, wanted)).transpose()?;
+        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut self.choose(x, wanted)?, delta)?;
         Ok(Logits { values: logits.into_values(), vocabulary })
     }
 }

@@ -20,8 +20,6 @@ pub struct EncoderFamily {
     pub name: &'static str,
     /// The encoder.
     pub config: EncoderConfig,
-    /// How texts are pooled, where the description itself says it.
-    pub pooling: Option<Pooling>,
     /// Names of the classes, by place; empty where the description has none.
     pub labels: Vec<String>,
     /// Classes do not exclude each other.
@@ -112,7 +110,7 @@ pub fn encoder_from_config_json(config: &Value) -> Result<Option<EncoderFamily>>
     let (labels, multi_label) = labels(config);
     let dimensions = dimensions(config);
     let config = checked(encoder)?;
-    Ok(Some(EncoderFamily { name: row.name, config, pooling: None, labels, multi_label, dimensions }))
+    Ok(Some(EncoderFamily { name: row.name, config, labels, multi_label, dimensions }))
 }
 
 fn activation(config: &Value, key: &str, default: Activation) -> Result<Activation> {
@@ -316,13 +314,21 @@ pub fn encoder_from_gguf(metadata: &Metadata, vocabulary: usize) -> Result<Optio
         head: Some(names::GGUF_HEAD),
         head_takes_mean: false,
     })?;
-    let pooling = match metadata.optional::<usize>(&key("pooling_type"))? {
+    Ok(Some(EncoderFamily { name, config, labels: Vec::new(), multi_label: false, dimensions: None }))
+}
+
+/// How a GGUF file of any architecture says that texts are pooled; none if it says nothing of the kind.
+///
+/// # Errors
+/// `ModelUnreadable` for a mistyped key.
+pub fn pooling_from_gguf(metadata: &Metadata) -> Result<Option<Pooling>> {
+    let architecture = metadata.required::<&str>("general.architecture")?;
+    Ok(match metadata.optional::<usize>(&format!("{architecture}.pooling_type"))? {
         Some(1) => Some(Pooling::Mean),
         Some(2) => Some(Pooling::Cls),
         Some(3) => Some(Pooling::Last),
         _ => None,
-    };
-    Ok(Some(EncoderFamily { name, config, pooling, labels: Vec::new(), multi_label: false, dimensions: None }))
+    })
 }
 
 /// Checks that an encoder can be built so at all, whatever file said it.

@@ -11,7 +11,7 @@ mod names;
 pub mod sentence;
 
 pub use config_json::from_config_json;
-pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf};
+pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf, pooling_from_gguf};
 pub use gguf_keys::from_gguf;
 pub use gguf_vocabulary::vocabulary_from_gguf;
 

@@ -2,6 +2,7 @@
 //! The scheduler runs them; it knows this trait and no tensors.
 //! Invariant: a pipeline belongs to one thread, which owns the model and its cache.
 
+pub mod embed;
 pub mod encode;
 pub mod text;
 
