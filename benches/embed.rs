@@ -136,11 +136,16 @@ fn main() {
         pairs.filter(|(name, _)| *name == flag).map(|(_, value)| value.as_str()).collect()
     };
     let or = |found: Vec<&'static str>, given: Vec<&str>| -> Vec<String> {
-        if given.is_empty() { found.into_iter().map(str::to_owned).collect() } else { given.into_iter().map(str::to_owned).collect() }
+        if given.is_empty() {
+            found.into_iter().map(str::to_owned).collect()
+        } else {
+            given.into_iter().map(str::to_owned).collect()
+        }
     };
     let number = |flag: &str, default: usize| all(flag).last().map_or(default, |text| text.parse().unwrap());
     let tier: CpuTier = all("--tier").last().map_or(CpuTier::Auto, |text| text.parse().unwrap());
-    let pool = Arc::new(Pool::with_tier(number("--threads", engine::device::cores()), Tier::choose(tier).unwrap()).unwrap());
+    let pool =
+        Arc::new(Pool::with_tier(number("--threads", engine::device::cores()), Tier::choose(tier).unwrap()).unwrap());
     let (step, repeat) = (number("--step", 1024), number("--repeat", 3));
     let even: Vec<EncodeJob> = (0..32).map(|_| job(128)).collect();
     // Lengths from 8 to 512, short ones more often, in no order.
@@ -153,7 +158,11 @@ fn main() {
                 let mut speeds: Vec<f64> = (0..repeat).map(|_| run(&mut model, jobs, step)).collect();
                 speeds.sort_by(f64::total_cmp);
                 let speed = speeds[speeds.len() / 2];
-                println!("embed {name} {kind} {}, {} threads, {what}: {speed:.0} tokens/s", pool.tier(), pool.threads());
+                println!(
+                    "embed {name} {kind} {}, {} threads, {what}: {speed:.0} tokens/s",
+                    pool.tier(),
+                    pool.threads()
+                );
             }
         }
     }

@@ -88,8 +88,7 @@ fn encoders_of_every_family_give_the_vectors_of_transformers() {
             let place = folder.path().join(format!("{}-{stored:?}", toy.name));
             toy.write_folder(&place, stored);
             let engine = load(&place, threads(2)).unwrap();
-            let (difference, cosine) =
-                if stored == FolderType::Bf16 { (0.3, 0.9995) } else { (1e-4, 0.9999) };
+            let (difference, cosine) = if stored == FolderType::Bf16 { (0.3, 0.9995) } else { (1e-4, 0.9999) };
             assert_vectors(toy, &engine, difference, cosine, &format!("in {stored:?}"));
         }
         let place = folder.path().join(format!("{}-F32", toy.name));

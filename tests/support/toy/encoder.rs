@@ -94,9 +94,8 @@ impl EncoderToy {
 
     /// Writes what sentence-transformers would.
     pub(crate) fn write_sentences(folder: &Path, pooling: &str, normalize: bool, tokens_max: usize) {
-        let module = |class: &str, path: &str| {
-            json!({"type": format!("sentence_transformers.models.{class}"), "path": path})
-        };
+        let module =
+            |class: &str, path: &str| json!({"type": format!("sentence_transformers.models.{class}"), "path": path});
         let mut modules = vec![module("Transformer", ""), module("Pooling", "1_Pooling")];
         modules.extend(normalize.then(|| module("Normalize", "2_Normalize")));
         let mut flags = json!({"word_embedding_dimension": 64});
