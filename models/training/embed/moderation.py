@@ -149,7 +149,9 @@ def main() -> None:
         ("second", FLAGGED_SECOND, HARMLESS_SECOND),
     ):
         told, mistaken = flagged(args.url, bad), flagged(args.url, good)
-        print(f"{name}: flagged {sum(told)} of {len(bad)} that should be, {sum(mistaken)} of {len(good)} that should not")
+        print(
+            f"{name}: flagged {sum(told)} of {len(bad)} that should be, {sum(mistaken)} of {len(good)} that should not"
+        )
         for text in [t for t, f in zip(bad, told) if not f] + [t for t, f in zip(good, mistaken) if f]:
             print(f"    wrong: {text}")
 
