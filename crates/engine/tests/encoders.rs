@@ -258,6 +258,10 @@ fn cross_encoders_score_and_classify() {
     assert!(scores[0].score != scores[1].score);
     let one = ScoreRequest { pairs: request.pairs[1..2].to_vec(), ..request };
     assert_eq!(collect(engine.score(one).unwrap()).unwrap(), scores[1..2]);
+    let listed = engine.available(folder.path());
+    let names: Vec<(&str, &str, bool)> =
+        listed.iter().map(|model| (model.name.as_str(), model.family.as_str(), model.capabilities.classify)).collect();
+    assert_eq!(names, [("classes", "roberta", true), ("rerank", "bert", true)]);
     let engine = load(&classes, threads(1)).unwrap();
     let inputs = vec![("abc".to_owned(), None), ("abc".to_owned(), Some("def".to_owned()))];
     let request = ClassifyRequest { model: "toy".to_owned(), inputs, truncate: false, timeout: None };

@@ -235,7 +235,9 @@ fn nomic(config: &Value, row: &Row) -> Result<EncoderConfig> {
     };
     let fraction = number(config, "rotary_emb_fraction")?.unwrap_or(1.0);
     let newer = config.get("rope_parameters").map(|rope| number(rope, "rope_theta")).transpose()?.flatten();
-    let theta = number(config, "rotary_emb_base")?.or(newer).unwrap_or(10_000.0);
+    // Each of the two kinds of files has a default of its own.
+    let default = if config.get("n_embd").is_some() { 10_000.0 } else { 1000.0 };
+    let theta = number(config, "rotary_emb_base")?.or(newer).unwrap_or(default);
     let dims = (head_dim as f32 * fraction) as usize;
     let eps = number(config, "layer_norm_epsilon")?.or(number(config, "layer_norm_eps")?);
     Ok(EncoderConfig {
@@ -358,7 +360,12 @@ fn checked(config: EncoderConfig) -> Result<EncoderConfig> {
     if let Positions::Rotary { global, local } = &config.positions {
         let head_dim = config.hidden / config.heads;
         for rope in std::iter::once(global).chain(local.as_ref().map(|local| &local.rope)) {
-            if rope.dims == 0 || !rope.dims.is_multiple_of(2) || rope.dims > head_dim || !(rope.theta > 1.0) {
+            if rope.dims == 0
+                || !rope.dims.is_multiple_of(2)
+                || rope.dims > head_dim
+                || rope.theta.is_nan()
+                || rope.theta <= 1.0
+            {
                 return Err(Error::unreadable(format!("rotary positions over {} of {head_dim} dimensions", rope.dims)));
             }
         }
