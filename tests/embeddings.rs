@@ -7,6 +7,10 @@ use serde_json::{Value, json};
 
 use crate::client::Answer;
 use crate::service::Service;
+use crate::temp_folder::TempFolder;
+use crate::toy::Toy;
+use crate::toy::encoder::EncoderToy;
+use crate::toy::folder::FolderType;
 
 const PATH: &str = "/v1/embeddings";
 
@@ -227,4 +231,81 @@ fn an_embedding_model_that_is_not_here_is_told_and_spoils_nothing_else() {
     assert_eq!(service.post("/v1/completions", &json!({"prompt": "a", "max_tokens": 1})).status, 200);
     // What lies here can still be named.
     assert_eq!(service.post(PATH, &json!({"input": "a", "model": "starter/embed"})).status, 200);
+}
+
+/// A server whose model folder holds a chat model and three encoders: for vectors, pairs and classes.
+fn toys(name: &str) -> (TempFolder, Service) {
+    let folder = TempFolder::new(name);
+    let at = |toy: &str| {
+        let path = folder.path().join(toy);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    Toy::named("llama").write_folder(&at("chat"), FolderType::F32);
+    for toy in ["bert", "bert_rerank", "distilbert_classes"] {
+        EncoderToy::named(toy).write_folder(&at(toy), FolderType::F32);
+    }
+    EncoderToy::write_sentences(&folder.path().join("bert"), "mean", true, 32);
+    let service = Service::start(Layer {
+        model_dir: Some(folder.path().to_owned()),
+        model: Some("chat".into()),
+        embedding_model: Some("bert".into()),
+        ..Layer::default()
+    });
+    (folder, service)
+}
+
+#[test]
+fn a_cross_encoder_judges_pairs_and_a_classifier_tells_classes() {
+    let (_folder, service) = toys("encoders");
+    let documents = ["abc", "xyz", "hello", "q"];
+    let body = json!({"model": "bert_rerank", "query": "ab", "documents": documents});
+    let answer = service.ask("/v1/rerank", &body);
+    let results = answer["results"].as_array().unwrap();
+    assert_eq!((results.len(), &answer["model"]), (4, &json!("bert_rerank")));
+    let score = service.ask("/v1/score", &json!({"model": "bert_rerank", "text_1": "ab", "text_2": documents}));
+    for result in results {
+        let probability = result["relevance_score"].as_f64().unwrap();
+        assert!(probability > 0.0 && probability < 1.0);
+        let index = result["index"].as_u64().unwrap() as usize;
+        assert_eq!(score["data"][index]["score"], result["relevance_score"]);
+    }
+    // Vectors would give other numbers.
+    assert_ne!(service.ask("/v1/score", &json!({"text_1": "ab", "text_2": documents}))["data"], score["data"]);
+    let long = json!({"model": "bert_rerank", "query": "ab", "documents": ["a ".repeat(400)]});
+    refused(&service.post("/v1/rerank", &long), 400, "documents");
+    refused(&service.post(PATH, &json!({"model": "bert_rerank", "input": "ab"})), 400, "model");
+
+    let classes = service.ask("/v1/classify", &json!({"model": "distilbert_classes", "input": ["ab", "xyz"]}));
+    for (index, item) in classes["data"].as_array().unwrap().iter().enumerate() {
+        assert_eq!((&item["index"], &item["labels"]), (&json!(index), &json!(["NO", "YES"])));
+        let probs: Vec<f64> = serde_json::from_value(item["probs"].clone()).unwrap();
+        assert!((probs.iter().sum::<f64>() - 1.0).abs() < 1e-5);
+        assert_eq!(item["label"], if probs[1] > probs[0] { "YES" } else { "NO" });
+    }
+    let document = service.get("/openapi.json").json();
+    assert!(document["components"]["schemas"]["ClassifyResponse"].is_object());
+}
+
+#[test]
+fn encoders_take_no_place_of_chat_models_and_make_room_among_themselves() {
+    let (_folder, service) = toys("encoders-room");
+    let complete = || service.ask("/v1/completions", &json!({"prompt": "a", "max_tokens": 1}))["model"].clone();
+    assert_eq!(complete(), "chat");
+    for model in ["bert", "bert_rerank", "distilbert_classes"] {
+        let path = if model == "distilbert_classes" { "/v1/classify" } else { "/v1/rerank" };
+        let body = json!({"model": model, "query": "a", "documents": ["b"], "input": "a"});
+        assert_eq!(service.ask(path, &body)["model"], model);
+        assert_eq!(complete(), "chat");
+    }
+    let listed = service.get("/v1/models").json();
+    let capabilities = |id: &str| {
+        let of = |model: &&Value| model["id"] == id;
+        listed["data"].as_array().unwrap().iter().find(of).map(|model| model["capabilities"].clone())
+    };
+    assert_eq!(capabilities("bert"), Some(json!(["embeddings"])));
+    assert_eq!(capabilities("chat"), Some(json!(["chat", "completions"])));
+    assert!(capabilities("bert_rerank").unwrap().as_array().unwrap().contains(&json!("rerank")));
+    refused(&service.post("/v1/completions", &json!({"model": "bert", "prompt": "a"})), 404, "model");
+    refused(&service.post(PATH, &json!({"model": "chat", "input": "a"})), 404, "model");
 }

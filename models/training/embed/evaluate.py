@@ -71,7 +71,11 @@ def main() -> None:
         first = (cosines.argmax(1) == right).float().mean().item()
         five = (cosines.topk(5, dim=1).indices == right[:, None]).any(1).float().mean().item()
         print(f"seed {seed}: of {len(pairs)}, right one first {100 * first:.1f} %, among five {100 * five:.1f} %")
-        wrong = [(pairs[n].first, pairs[int(cosines[n].argmax())].second) for n in range(len(pairs)) if cosines[n].argmax() != n]
+        wrong = [
+            (pairs[n].first, pairs[int(cosines[n].argmax())].second)
+            for n in range(len(pairs))
+            if cosines[n].argmax() != n
+        ]
         for query, found in wrong[:5]:
             print(f"    {query!r} found {found!r}")
 

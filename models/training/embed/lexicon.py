@@ -189,9 +189,7 @@ milk|dairy drink
 """)
 
 # Base, third person, past, participle, -ing; words that mean the same in one concept.
-ACTIONS = tuple(
-    tuple(tuple(form.split("/")) for form in concept)
-    for concept in concepts("""
+ACTIONS = tuple(tuple(tuple(form.split("/")) for form in concept) for concept in concepts("""
 repair/repairs/repaired/repaired/repairing|fix/fixes/fixed/fixed/fixing|mend/mends/mended/mended/mending
 buy/buys/bought/bought/buying|purchase/purchases/purchased/purchased/purchasing
 sell/sells/sold/sold/selling|offer for sale/offers for sale/offered for sale/offered for sale/offering for sale
@@ -217,8 +215,7 @@ dislike/dislikes/disliked/disliked/disliking|hate/hates/hated/hated/hating|detes
 remove/removes/removed/removed/removing|take away/takes away/took away/taken away/taking away
 replace/replaces/replaced/replaced/replacing|swap out/swaps out/swapped out/swapped out/swapping out
 measure/measures/measured/measured/measuring|take the size of/takes the size of/took the size of/taken the size of/taking the size of
-""")
-)
+"""))
 
 PLACES = concepts("""
 hospital|clinic

@@ -11,7 +11,12 @@ WHO = "(you|him|her|my neighbour|that man|those people|my boss|my brother|the te
 # Category: descriptions, sentences.
 CATEGORIES = {
     "violence": (
-        ("a threat to hurt or kill somebody", "physical violence against a person", "someone wants to injure others", "killing and beating people"),
+        (
+            "a threat to hurt or kill somebody",
+            "physical violence against a person",
+            "someone wants to injure others",
+            "killing and beating people",
+        ),
         (
             f"i (will|am going to|want to) (kill|murder|stab|shoot|strangle|beat) {WHO}",
             f"(he|she|they) (killed|murdered|stabbed|shot|beat up|attacked) {WHO} with a (knife|gun|hammer|bat)",
@@ -21,7 +26,11 @@ CATEGORIES = {
         ),
     ),
     "graphic violence": (
-        ("gory details of wounds and corpses", "blood and torn bodies described in detail", "a bloody description of mutilation"),
+        (
+            "gory details of wounds and corpses",
+            "blood and torn bodies described in detail",
+            "a bloody description of mutilation",
+        ),
         (
             "blood (poured|gushed|sprayed) from the (wound|cut throat|torn arm)",
             "(his|her|the) (head|arm|leg|body) was (cut off|torn apart|crushed) and blood (covered|soaked) the (floor|wall|street)",
@@ -38,7 +47,11 @@ CATEGORIES = {
         ),
     ),
     "hate": (
-        ("contempt for a group of people because of what they are", "hatred against a minority", "prejudice against people for their origin or belief"),
+        (
+            "contempt for a group of people because of what they are",
+            "hatred against a minority",
+            "prejudice against people for their origin or belief",
+        ),
         (
             f"(all|these) {GROUPS} are (vermin|animals|parasites|criminals|inferior|filth)",
             f"i hate {GROUPS}, they (ruin|poison|destroy) our (country|town|society)",
@@ -62,9 +75,7 @@ CATEGORIES = {
     ),
     "self-harm instructions": (
         ("instructions for suicide", "advice on ways to hurt oneself"),
-        (
-            "(how do i|what is the best way to|tell me how to) (kill myself|commit suicide|end my life)( without pain|)",
-        ),
+        ("(how do i|what is the best way to|tell me how to) (kill myself|commit suicide|end my life)( without pain|)",),
     ),
     "sexual": (
         ("sexual acts and arousal", "erotic and pornographic content", "explicit talk about sex"),

@@ -52,7 +52,9 @@ def noisy(rng: random.Random, text: str) -> str:
     """The text as people write it: an end, a typo now and then."""
     if rng.random() < 0.05:
         text = typo(rng, text)
-    return text + "." if rng.random() < 0.4 and text[-1] not in "?.!" else text.rstrip("?") if rng.random() < 0.3 else text
+    return (
+        text + "." if rng.random() < 0.4 and text[-1] not in "?.!" else text.rstrip("?") if rng.random() < 0.3 else text
+    )
 
 
 def training_pair(rng: random.Random) -> Pair:

@@ -23,6 +23,7 @@ const MODELS_MAX: usize = 8;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Texts {
+    margin: f32,
     softness: f32,
     categories: BTreeMap<String, Vec<String>>,
     harmless: Vec<String>,
@@ -34,21 +35,21 @@ struct Prototypes {
     harmless: Vec<Vec<f32>>,
 }
 
+/// A model's name and when it was loaded.
+type Key = (String, u64);
+
 /// Judges texts.
 pub struct Moderation {
     texts: Texts,
     names: Vec<String>,
-    of_models: Mutex<Vec<(Embedder, Arc<Prototypes>)>>,
+    of_models: Mutex<Vec<(Key, Arc<Prototypes>)>>,
 }
-
-/// A model's name and when it was loaded.
-type Embedder = (String, u64);
 
 impl Default for Moderation {
     fn default() -> Self {
         let texts: Texts = serde_yaml_ng::from_str(PROTOTYPES).unwrap_or_else(|error| {
             tracing::error!("prototypes.yaml: {error}");
-            Texts { softness: 1.0, categories: BTreeMap::new(), harmless: Vec::new() }
+            Texts { margin: 0.0, softness: 1.0, categories: BTreeMap::new(), harmless: Vec::new() }
         });
         let names = texts.categories.keys().cloned().collect();
         Self { texts, names, of_models: Mutex::default() }
@@ -75,7 +76,7 @@ impl Moderation {
         let vectors = vectors(engine, lease, pieces.iter().map(|(_, piece)| piece.clone())).await?;
         let mut scores = vec![vec![0.0_f32; self.names.len()]; texts.len()];
         for ((i, _), embedded) in pieces.iter().zip(&vectors) {
-            let of_piece = prototypes.scores(&embedded.vector, self.texts.softness);
+            let of_piece = prototypes.scores(&embedded.vector, self.texts.margin, self.texts.softness);
             scores[*i].iter_mut().zip(of_piece).for_each(|(worst, score)| *worst = worst.max(score));
         }
         Ok(scores)
@@ -105,10 +106,10 @@ impl Moderation {
 
 impl Prototypes {
     /// The score of one vector in each category: the logistic of how much nearer it lies than to what is harmless.
-    fn scores(&self, vector: &[f32], softness: f32) -> Vec<f32> {
+    fn scores(&self, vector: &[f32], margin: f32, softness: f32) -> Vec<f32> {
         let nearest = |to: &Vec<Vec<f32>>| to.iter().map(|own| cosine(own, vector)).fold(-1.0, f32::max);
-        let harmless = nearest(&self.harmless);
-        let score = |category| 1.0 / (1.0 + ((harmless - nearest(category)) / softness).exp());
+        let least = nearest(&self.harmless) + margin;
+        let score = |category| 1.0 / (1.0 + ((least - nearest(category)) / softness).exp());
         self.categories.iter().map(score).collect()
     }
 }
@@ -174,9 +175,9 @@ mod tests {
     #[test]
     fn the_nearer_the_higher() {
         let prototypes = Prototypes { categories: vec![vec![vec![1.0, 0.0]]], harmless: vec![vec![0.0, 1.0]] };
-        let score = |vector: &[f32]| prototypes.scores(vector, 0.1)[0];
-        assert!(score(&[1.0, 0.0]) > 0.99 && score(&[0.0, 1.0]) < 0.01);
-        assert!((score(&[1.0, 1.0]) - 0.5).abs() < 1e-5);
+        let score = |vector: &[f32], margin| prototypes.scores(vector, margin, 0.1)[0];
+        assert!(score(&[1.0, 0.0], 0.0) > 0.99 && score(&[0.0, 1.0], 0.0) < 0.01);
+        assert!((score(&[1.0, 1.0], 0.0) - 0.5).abs() < 1e-5 && score(&[1.0, 1.0], 0.1) < 0.3);
     }
 
     #[test]
