@@ -5,7 +5,8 @@
 use api::settings::Layer;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::{Answer, Request};
+use crate::command::Running;
 use crate::service::Service;
 use crate::temp_folder::TempFolder;
 use crate::toy::Toy;
@@ -308,4 +309,15 @@ fn encoders_take_no_place_of_chat_models_and_make_room_among_themselves() {
     assert!(capabilities("bert_rerank").unwrap().as_array().unwrap().contains(&json!("rerank")));
     refused(&service.post("/v1/completions", &json!({"model": "bert", "prompt": "a"})), 404, "model");
     refused(&service.post(PATH, &json!({"model": "chat", "input": "a"})), 404, "model");
+}
+
+#[test]
+fn the_program_starts_without_an_embedding_model_that_cannot_be_fetched() {
+    let running = Running::start(&["--embedding-model", "no-such-encoder"]);
+    let post = |path, body: Value| {
+        Request { method: "POST", path, headers: &[], body: &body.to_string() }.send(running.address)
+    };
+    let message = refused(&post(PATH, json!({"input": "a"})), 404, "model");
+    assert!(message.contains("sentence-transformers/no-such-encoder"), "{message}");
+    assert_eq!(post("/v1/completions", json!({"prompt": "a", "max_tokens": 1})).status, 200);
 }
