@@ -20,6 +20,7 @@ fn lying(name: &str) -> AvailableModel {
         path: name.into(),
         bytes: 1,
         modified_s: 1,
+        capabilities: Default::default(),
         family: "llama".into(),
         quantization: "Q8_0".into(),
         context_tokens: 1,
