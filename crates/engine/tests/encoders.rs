@@ -184,7 +184,7 @@ fn pairs_and_classes_get_the_logits_of_transformers() {
 #[test]
 fn a_vector_has_the_same_bits_in_any_company() {
     let folder = TempFolder::new("encoders-company");
-    for name in ["bert", "modernbert"] {
+    for name in ["bert", "modernbert", "mpnet"] {
         let place = folder.path().join(name);
         EncoderToy::named(name).write_folder(&place, FolderType::F32);
         for quantize in [None, Some(Quantization::Q8_0)] {

@@ -31,7 +31,7 @@ pub(crate) struct EncoderToy {
 }
 
 /// Names of all fixtures.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 10] = [
     "bert",
     "bert_rerank",
     "roberta_classes",
@@ -40,6 +40,7 @@ pub(crate) const NAMES: [&str; 9] = [
     "distilbert_classes",
     "modernbert",
     "modernbert_classes",
+    "mpnet",
     "nomic",
 ];
 

@@ -26,6 +26,8 @@ pub struct EncoderConfig {
     pub activation: Activation,
     /// How a row knows its place.
     pub positions: Positions,
+    /// Numbers that are added to scores by the distance of two places: buckets, and the largest distance told apart.
+    pub distances: Option<(usize, usize)>,
     /// Rows of the table of token types; 0 is none.
     pub token_types: usize,
     /// Tokens that one text may have.
@@ -79,6 +81,7 @@ pub struct EncoderNames {
     pub positions: &'static str,
     pub token_types: &'static str,
     pub embedding_norm: &'static str,
+    pub distances: &'static str,
     pub layer_prefix: &'static str,
     pub attention: Projections,
     pub attention_output: &'static str,

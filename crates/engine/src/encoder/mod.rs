@@ -15,6 +15,7 @@ use crate::decoder::rope::Rotary;
 use crate::decoder::tensors::{Tensors, Wanted};
 use crate::error::{Error, Result};
 use crate::ops::activation::{Activated, Activation};
+use crate::ops::attention::biased::{BiasedAttention, DistanceBias, attend_biased};
 use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
 use crate::ops::ggml::GgmlType;
 use crate::ops::layer_norm::{Kept, LayerNorm, SumNormed, rotate};
@@ -87,6 +88,7 @@ pub struct Encoder {
     final_norm: Option<LayerNorm>,
     head: Option<Head>,
     rotaries: Option<Rotaries>,
+    distances: Option<DistanceBias>,
     pool: Arc<Pool>,
     prevailing_type: GgmlType,
 }
@@ -121,6 +123,14 @@ impl Encoder {
         };
         let norm = |name: &str| if name.is_empty() { Ok(None) } else { loader.norm_if_any(&loader.named(name)) };
         let (embedding_norm, final_norm) = (norm(names.embedding_norm)?, norm(names.final_norm)?);
+        let distances = match config.distances {
+            Some((buckets, reach)) => {
+                let name = format!("{}.weight", loader.named(names.distances));
+                let table = tensors.vector(&name, buckets * config.heads)?;
+                Some(DistanceBias::new(&table, buckets, config.heads, reach)?)
+            }
+            None => None,
+        };
         let layers = (0..config.layers).map(|index| loader.layer(index)).collect::<Result<Vec<_>>>()?;
         let head = config.head.as_ref().map(|names| loader.head(names)).transpose()?.flatten();
         progress.finish();
@@ -134,6 +144,7 @@ impl Encoder {
             final_norm,
             head,
             rotaries,
+            distances,
             pool,
             prevailing_type,
             config,
@@ -198,11 +209,7 @@ impl Encoder {
                 query = rotate(&query, head_dim, table, pool)?;
                 key = rotate(&key, head_dim, table, pool)?;
             }
-            let (keys, contents) = (values(&key)?, values(&value)?);
-            let source = KeyValues::Rows { keys: &keys, values: &contents };
-            let extras = AttentionExtras::default();
-            let mixed = attention::attend(&query, &source, &layer.shape, &extras, &step.spans, pool)?;
-            drop((keys, contents));
+            let mixed = self.attend(layer, [&query, &key, &value], &step)?;
             drop((query, key, value));
             let attended = layer.attention_output.forward(&mixed, pool)?;
             drop(mixed);
@@ -215,6 +222,20 @@ impl Encoder {
         let x_values = values(&x)?;
         let delta_values = delta.as_ref().map(|delta| values(delta)).transpose()?;
         SumNormed::new(&x_values, delta_values.as_deref(), last, columns, pool.tier())?.into_rows(pool)
+    }
+
+    fn attend(&self, layer: &Layer, [query, key, value]: [&Lent<'_>; 3], step: &Step<'_>) -> Result<Lent<'_>> {
+        let (pool, shape) = (&*self.pool, &layer.shape);
+        let (keys, contents) = (values(key)?, values(value)?);
+        let Some(bias) = &self.distances else {
+            let source = KeyValues::Rows { keys: &keys, values: &contents };
+            return attention::attend(query, &source, shape, &AttentionExtras::default(), &step.spans, pool);
+        };
+        let AttentionShape { heads, head_dim, scale, .. } = *shape;
+        let query = values(query)?;
+        let job = BiasedAttention { query: &query, key: &keys, value: &contents, heads, head_dim, scale, bias };
+        let lengths: Vec<usize> = step.spans.iter().map(|span| span.rows).collect();
+        attend_biased(&job, &lengths, pool)
     }
 
     fn feed_forward<'a>(

@@ -12,6 +12,7 @@ pub(super) const BERT: EncoderNames = EncoderNames {
     positions: "embeddings.position_embeddings",
     token_types: "embeddings.token_type_embeddings",
     embedding_norm: "embeddings.LayerNorm",
+    distances: "",
     layer_prefix: "encoder.layer.{}.",
     attention: Projections::Apart(["attention.self.query", "attention.self.key", "attention.self.value"]),
     attention_output: "attention.output.dense",
@@ -36,12 +37,23 @@ pub(super) const DISTILBERT: EncoderNames = EncoderNames {
     ..BERT
 };
 
+pub(super) const MPNET: EncoderNames = EncoderNames {
+    prefixes: &["", "mpnet."],
+    token_types: "",
+    distances: "encoder.relative_attention_bias",
+    attention: Projections::Apart(["attention.attn.q", "attention.attn.k", "attention.attn.v"]),
+    attention_output: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
+    ..BERT
+};
+
 pub(super) const MODERNBERT: EncoderNames = EncoderNames {
     prefixes: &["", "model."],
     embedding: "embeddings.tok_embeddings",
     positions: "",
     token_types: "",
     embedding_norm: "embeddings.norm",
+    distances: "",
     layer_prefix: "layers.{}.",
     attention: Projections::Together("attn.Wqkv"),
     attention_output: "attn.Wo",
@@ -75,6 +87,7 @@ pub(super) const GGUF: EncoderNames = EncoderNames {
     positions: "position_embd",
     token_types: "token_types",
     embedding_norm: "token_embd_norm",
+    distances: "",
     layer_prefix: "blk.{}.",
     attention: Projections::Apart(["attn_q", "attn_k", "attn_v"]),
     attention_output: "attn_output",

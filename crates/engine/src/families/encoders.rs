@@ -35,6 +35,8 @@ enum Kind {
     Bert,
     /// Learned positions from the padding's id and one on.
     Roberta,
+    /// The same, and numbers that are added to scores by distance.
+    Mpnet,
     /// The same names of keys as DistilBERT's.
     Distil,
     Modern,
@@ -49,7 +51,7 @@ struct Row {
     head: HeadNames,
 }
 
-const FAMILIES: [Row; 7] = [
+const FAMILIES: [Row; 8] = [
     Row { name: "bert", model_type: "bert", kind: Kind::Bert, names: names::BERT, head: names::BERT_HEAD },
     Row { name: "roberta", model_type: "roberta", kind: Kind::Roberta, names: names::BERT, head: names::ROBERTA_HEAD },
     Row {
@@ -66,6 +68,7 @@ const FAMILIES: [Row; 7] = [
         names: names::BERT,
         head: names::ROBERTA_HEAD,
     },
+    Row { name: "mpnet", model_type: "mpnet", kind: Kind::Mpnet, names: names::MPNET, head: names::ROBERTA_HEAD },
     Row {
         name: "distilbert",
         model_type: "distilbert",
@@ -102,7 +105,7 @@ pub fn encoder_from_config_json(config: &Value) -> Result<Option<EncoderFamily>>
     let model_type = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let Some(row) = FAMILIES.iter().find(|row| row.model_type == model_type) else { return Ok(None) };
     let encoder = match row.kind {
-        Kind::Bert | Kind::Roberta => bert(config, row)?,
+        Kind::Bert | Kind::Roberta | Kind::Mpnet => bert(config, row)?,
         Kind::Distil => distilbert(config, row)?,
         Kind::Modern => modernbert(config, row)?,
         Kind::Nomic => nomic(config, row)?,
@@ -130,8 +133,9 @@ fn bert(config: &Value, row: &Row) -> Result<EncoderConfig> {
     refuse(positions != "absolute", &format!("position_embedding_type {positions:?}"))?;
     refuse(flag(config, "is_decoder"), "a BERT that continues text (is_decoder)")?;
     let rows = optional_size(config, "max_position_embeddings")?.unwrap_or(512);
+    let mpnet = row.kind == Kind::Mpnet;
     let offset = match row.kind {
-        Kind::Roberta => optional_size(config, "pad_token_id")?.unwrap_or(1) + 1,
+        Kind::Roberta | Kind::Mpnet => optional_size(config, "pad_token_id")?.unwrap_or(1) + 1,
         _ => 0,
     };
     Ok(EncoderConfig {
@@ -144,7 +148,12 @@ fn bert(config: &Value, row: &Row) -> Result<EncoderConfig> {
         norm_first: false,
         activation: activation(config, "hidden_act", Activation::Gelu)?,
         positions: Positions::Learned { offset, rows },
-        token_types: optional_size(config, "type_vocab_size")?.unwrap_or(2),
+        token_types: if mpnet { 0 } else { optional_size(config, "type_vocab_size")?.unwrap_or(2) },
+        distances: match mpnet {
+            // The library has no key for the largest distance.
+            true => Some((optional_size(config, "relative_attention_num_buckets")?.unwrap_or(32), 128)),
+            false => None,
+        },
         tokens_max: rows.saturating_sub(offset),
         names: row.names,
         head: Some(row.head),
@@ -165,6 +174,7 @@ fn distilbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
         activation: activation(config, "activation", Activation::Gelu)?,
         positions: Positions::Learned { offset: 0, rows },
         token_types: 0,
+        distances: None,
         tokens_max: rows,
         names: row.names,
         head: Some(row.head),
@@ -203,6 +213,7 @@ fn modernbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
             local: Some(LocalLayers { is_local, reach, rope: local }),
         },
         token_types: 0,
+        distances: None,
         tokens_max: optional_size(config, "max_position_embeddings")?.unwrap_or(8192),
         names: row.names,
         head: Some(HeadNames {
@@ -254,6 +265,7 @@ fn nomic(config: &Value, row: &Row) -> Result<EncoderConfig> {
         activation,
         positions: Positions::Rotary { global: RopeConfig { theta, dims, scaling: RopeScaling::None }, local: None },
         token_types: optional_size(config, "type_vocab_size")?.unwrap_or(2),
+        distances: None,
         tokens_max: either("n_positions", "max_position_embeddings")?,
         names: row.names,
         head: Some(row.head),
@@ -311,6 +323,7 @@ pub fn encoder_from_gguf(metadata: &Metadata, vocabulary: usize) -> Result<Optio
             Positions::Learned { offset: 0, rows: tokens_max }
         },
         token_types: metadata.optional::<usize>("tokenizer.ggml.token_type_count")?.unwrap_or(2),
+        distances: None,
         tokens_max,
         names,
         head: Some(names::GGUF_HEAD),
@@ -347,6 +360,9 @@ fn checked(config: EncoderConfig) -> Result<EncoderConfig> {
         if value == 0 || value > most {
             return Err(Error::unreadable(format!("the model's config claims a {what} of {value}")));
         }
+    }
+    if config.distances.is_some_and(|(buckets, _)| buckets > 1 << 16) {
+        return Err(Error::unreadable("the model's config claims too many buckets of distances"));
     }
     if config.token_types > 1 << 16 {
         return Err(Error::unreadable(format!("the model's config claims {} token types", config.token_types)));

@@ -7,6 +7,7 @@
 //! (Milakov and Gimelshein 2018; Dao et al. 2022; split over keys as in Flash-Decoding, Dao et al. 2023). All query
 //! heads that share a key-value head, and several rows, go over a block together: each key is read once for all.
 
+pub mod biased;
 mod kernel;
 mod layout;
 mod piece;
