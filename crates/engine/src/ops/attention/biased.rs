@@ -178,9 +178,10 @@ mod tests {
         };
         let pool = Pool::new(2).unwrap();
         let own = attend_biased(&job(&bias), &[2, 3], &pool).unwrap();
-        assert_eq!(values(&own).unwrap().to_vec(), value, "each row sees itself");
+        let close = |found: &[f32], wanted: &[f32]| found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(close(&values(&own).unwrap(), &value), "each row sees itself");
         let even = DistanceBias::new(&[0.0; 32], 32, 1, 128).unwrap();
         let even = attend_biased(&job(&even), &[2, 3], &pool).unwrap();
-        assert_eq!(values(&even).unwrap()[..4], [2.0, 3.0, 4.0, 5.0], "the mean of its own text");
+        assert!(close(&values(&even).unwrap(), &[2.0, 3.0, 4.0, 5.0]), "the mean of its own text");
     }
 }
