@@ -130,6 +130,12 @@ fn switching_and_loading_anew_give_memory_back() {
         resident.push(kilobytes(running.child.id(), "VmRSS:"));
     }
     println!("resident kilobytes by round: {resident:?}");
-    let (early, late) = (resident[2], resident[ROUNDS - 1]);
+    // What a thread of a moment's work leaves with the allocator comes and goes by some megabytes, so medians are compared.
+    let median = |rounds: &[usize]| {
+        let mut rounds = rounds.to_vec();
+        rounds.sort_unstable();
+        rounds[rounds.len() / 2]
+    };
+    let (early, late) = (median(&resident[2..9]), median(&resident[ROUNDS - 7..]));
     assert!(late * 100 <= early * 105, "resident kilobytes by round: {resident:?}");
 }
