@@ -136,6 +136,21 @@ fn pictures_are_refused_by_name_until_a_model_sees() {
 }
 
 #[test]
+fn a_text_becomes_a_vector() {
+    let answer = post("/v1/embeddings", &json!({"model": "text-embedding-ada-002", "input": "Your text to embed"}));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(answer.json()["data"][0]["embedding"].as_array().is_some_and(|numbers| numbers.len() > 1));
+}
+
+#[test]
+fn speech_and_pictures_say_that_they_are_not_served() {
+    for path in ["/v1/audio/transcriptions", "/v1/audio/speech", "/v1/images/generations", "/v1/rag/chat"] {
+        let answer = post(path, &json!({"model": "whisper-1"}));
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("unknown_url")), "{path}");
+    }
+}
+
+#[test]
 fn models_and_health_are_told() {
     let service = server();
     assert!(!service.get("/v1/models").json()["data"].as_array().unwrap().is_empty());
