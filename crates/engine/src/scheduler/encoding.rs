@@ -4,13 +4,14 @@
 //! its share; a full line refuses at once.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::error::{Error, ErrorKind, Result};
+use super::line::{self, Entry, Line};
+use crate::error::{Error, Result};
 use crate::pipelines::encode::{EncodeJob, Purpose};
 use crate::tokens::Framed;
 
@@ -40,17 +41,6 @@ pub struct EncodeSubmission {
     pub deadline: Option<Instant>,
     /// Where the answers go.
     pub answers: Answers,
-}
-
-impl EncodeSubmission {
-    fn tokens(&self) -> usize {
-        self.texts.iter().map(|text| text.tokens.len()).sum()
-    }
-
-    fn fail(&self, error: Error) {
-        // A full channel is an answer that its reader does not fetch: it will find the channel closed behind those.
-        let _ = self.answers.try_send(Err(error));
-    }
 }
 
 /// A request in line.
@@ -84,97 +74,70 @@ pub struct Step {
     pub failed: usize,
 }
 
-#[derive(Default)]
-struct Line {
-    /// Whose turn it is stands first.
-    waiting: VecDeque<Waiting>,
-    tokens: usize,
-    next_number: u64,
-    closed: bool,
+impl Entry for Waiting {
+    fn tokens(&self) -> usize {
+        self.submission.texts.iter().map(|text| text.tokens.len()).sum()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.submission.answers.is_closed()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.submission.deadline
+    }
+
+    fn fail(&self, error: Error) {
+        // A full channel is an answer that its reader does not fetch: it will find the channel closed behind those.
+        let _ = self.submission.answers.try_send(Err(error));
+    }
 }
 
-impl Line {
-    fn count(&mut self) {
-        self.tokens = self.waiting.iter().map(|waiting| waiting.submission.tokens()).sum();
-    }
-
-    fn drop_abandoned(&mut self) -> usize {
-        let before = self.waiting.len();
-        self.waiting.retain(|waiting| !waiting.submission.answers.is_closed());
-        self.count();
-        before - self.waiting.len()
-    }
-
-    /// Ends the requests whose time is over, or whose readers have taken nothing for `stall_max`.
-    fn drop_late(&mut self, now: Instant, stall_max: Duration) -> usize {
-        let before = self.waiting.len();
-        self.waiting.retain(|waiting| {
-            let late = waiting.submission.deadline.is_some_and(|deadline| now >= deadline);
-            let stuck = waiting.stalled_since.is_some_and(|since| now.saturating_duration_since(since) > stall_max);
-            if late || stuck {
-                waiting.submission.fail(Error::new(ErrorKind::Timeout, "the time for the answer ran out"));
-            }
-            !(late || stuck)
-        });
-        if self.waiting.len() < before {
-            self.count();
+/// Takes texts in turn, one of each request, as long as they fit `tokens_max` together; the first always does.
+fn gather(line: &mut line::Waiting<Waiting>, tokens_max: usize, now: Instant) -> Vec<Taken> {
+    let (mut taken, mut tokens, mut passed) = (Vec::new(), 0, 0);
+    while passed < line.entries.len() {
+        let Some(waiting) = line.entries.front_mut() else { break };
+        let next = waiting.submission.texts.front().map_or(0, |text| text.tokens.len());
+        if !taken.is_empty() && tokens + next > tokens_max {
+            break;
         }
-        before - self.waiting.len()
-    }
-
-    /// Takes texts in turn, one of each request, as long as they fit `tokens_max` together; the first always does.
-    fn gather(&mut self, tokens_max: usize, now: Instant) -> Vec<Taken> {
-        let (mut taken, mut tokens, mut passed) = (Vec::new(), 0, 0);
-        while passed < self.waiting.len() {
-            let Some(waiting) = self.waiting.front_mut() else { break };
-            let next = waiting.submission.texts.front().map_or(0, |text| text.tokens.len());
-            if !taken.is_empty() && tokens + next > tokens_max {
-                break;
-            }
-            let place = match waiting.submission.answers.clone().try_reserve_owned() {
-                Ok(place) => place,
-                Err(error) => {
-                    if let TrySendError::Full(_) = error {
-                        waiting.stalled_since.get_or_insert(now);
-                    }
-                    self.waiting.rotate_left(1);
-                    passed += 1;
-                    continue;
+        let place = match waiting.submission.answers.clone().try_reserve_owned() {
+            Ok(place) => place,
+            Err(error) => {
+                if let TrySendError::Full(_) = error {
+                    waiting.stalled_since.get_or_insert(now);
                 }
-            };
-            (passed, waiting.stalled_since) = (0, None);
-            let Some(text) = waiting.submission.texts.pop_front() else { break };
-            (tokens, self.tokens) = (tokens + next, self.tokens - next);
-            let is_last = waiting.submission.texts.is_empty();
-            let job = EncodeJob { text, purpose: waiting.submission.purpose };
-            taken.push(Taken { number: waiting.number, job, place, is_last });
-            if is_last {
-                self.waiting.pop_front();
-            } else {
-                self.waiting.rotate_left(1);
+                line.entries.rotate_left(1);
+                passed += 1;
+                continue;
             }
+        };
+        (passed, waiting.stalled_since) = (0, None);
+        let Some(text) = waiting.submission.texts.pop_front() else { break };
+        (tokens, line.tokens) = (tokens + next, line.tokens - next);
+        let is_last = waiting.submission.texts.is_empty();
+        let job = EncodeJob { text, purpose: waiting.submission.purpose };
+        taken.push(Taken { number: waiting.number, job, place, is_last });
+        if is_last {
+            line.entries.pop_front();
+        } else {
+            line.entries.rotate_left(1);
         }
-        taken
     }
+    taken
 }
 
-/// A bounded line of requests.
+/// A bounded line of requests. Whose turn it is stands first.
 pub struct EncodeQueue {
-    line: Mutex<Line>,
-    arrived: Condvar,
-    requests_max: usize,
-    tokens_max: usize,
+    line: Line<Waiting>,
+    requests: AtomicU64,
 }
 
 impl EncodeQueue {
     /// A line of at most `requests_max` requests and `tokens_max` tokens.
     pub fn new(requests_max: usize, tokens_max: usize) -> Self {
-        Self { line: Mutex::default(), arrived: Condvar::new(), requests_max, tokens_max }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        // The line is consistent between any two statements, so a panic elsewhere does not spoil it.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { line: Line::new(requests_max, tokens_max), requests: AtomicU64::new(0) }
     }
 
     /// Puts a request at the end. One without texts needs no place.
@@ -182,53 +145,33 @@ impl EncodeQueue {
     /// # Errors
     /// `Overloaded` with a time to come back if the line is full or closed.
     pub fn push(&self, submission: EncodeSubmission) -> Result<()> {
-        let mut line = self.lock();
-        if line.closed {
-            return Err(Error::overloaded("the model is being unloaded", 5));
-        }
-        if submission.texts.is_empty() {
+        if submission.texts.is_empty() && !self.line.is_closed() {
             return Ok(());
         }
-        let tokens = submission.tokens();
-        let fits = |line: &Line| {
-            line.waiting.len() < self.requests_max
-                && (line.waiting.is_empty() || line.tokens + tokens <= self.tokens_max)
-        };
-        if !fits(&line) {
-            line.drop_abandoned();
-        }
-        if !fits(&line) {
-            let seconds = 1 + line.waiting.len() as u32 / 16;
-            let message = format!("{} requests are waiting already; try again in {seconds} s", line.waiting.len());
-            return Err(Error::overloaded(message, seconds));
-        }
-        line.tokens += tokens;
-        line.next_number += 1;
-        let number = line.next_number;
-        line.waiting.push_back(Waiting { number, submission, stalled_since: None });
-        self.arrived.notify_one();
-        Ok(())
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.line.join(Waiting { number, submission, stalled_since: None })
     }
 
     /// The next step's texts, of about `tokens_max` tokens together. Drops the requests that nobody waits for any more
-    /// and those whose time is over.
+    /// and those whose time is over, or whose readers have taken nothing for `stall_max`.
     pub fn take(&self, tokens_max: usize, stall_max: Duration) -> Step {
         let now = Instant::now();
-        let mut line = self.lock();
-        let (cancelled, failed) = (line.drop_abandoned(), line.drop_late(now, stall_max));
-        Step { texts: line.gather(tokens_max, now), cancelled, failed }
+        let mut line = self.line.lock();
+        let is_stuck = |waiting: &Waiting| {
+            waiting.stalled_since.is_some_and(|since| now.saturating_duration_since(since) > stall_max)
+        };
+        let (cancelled, failed) = (line.drop_abandoned(), line.drop_late(now, is_stuck));
+        Step { texts: gather(&mut line, tokens_max, now), cancelled, failed }
     }
 
     /// Takes what is left of a request out of the line.
     pub fn give_up(&self, number: u64) {
-        let mut line = self.lock();
-        line.waiting.retain(|waiting| waiting.number != number);
-        line.count();
+        self.line.lock().retain(|waiting| waiting.number != number);
     }
 
     /// Requests waiting, those with texts under way included unless these are their last.
     pub fn len(&self) -> usize {
-        self.lock().waiting.len()
+        self.line.len()
     }
 
     /// Whether nobody waits.
@@ -238,20 +181,12 @@ impl EncodeQueue {
 
     /// Waits until somebody is in the line or it is closed. False once closed.
     pub fn wait(&self) -> bool {
-        let idle = |line: &mut Line| line.waiting.is_empty() && !line.closed;
-        !self.arrived.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner).closed
+        self.line.wait(None)
     }
 
     /// Refuses everything from now on and tells those who wait.
     pub fn close(&self) {
-        let mut line = self.lock();
-        line.closed = true;
-        for waiting in line.waiting.drain(..) {
-            let error = Error::new(ErrorKind::Cancelled, "the model was unloaded before the request was served");
-            waiting.submission.fail(error);
-        }
-        line.tokens = 0;
-        self.arrived.notify_all();
+        self.line.close();
     }
 }
 

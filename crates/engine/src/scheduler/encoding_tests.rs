@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::error::ErrorKind;
 use crate::pipelines::TextEncoder;
 use crate::scheduler::counters::Counters;
 use crate::scheduler::encoding_loop::{EncodeLimits, EncodeLoop};

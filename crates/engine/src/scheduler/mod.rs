@@ -10,6 +10,7 @@ pub mod encoding_loop;
 mod guard;
 pub mod guidance;
 pub mod lane;
+mod line;
 pub mod pacing;
 pub mod plan;
 pub mod queue;

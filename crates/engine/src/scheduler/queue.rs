@@ -1,49 +1,43 @@
-//! The waiting line before a model: bounded by requests and by tokens, first come first served.
+//! The waiting line before a model that continues text: first come first served.
 //! The door pushes from any thread; the model's thread takes from the front.
-//! Invariant: a full line refuses at once, and an entry that nobody waits for any more does not take a place.
+//! Invariant: an interruption is told to the loop once.
 
-use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use super::line::{Entry, Line};
 use super::submission::Submission;
-use crate::error::{Error, ErrorKind, Result};
-
-#[derive(Default)]
-struct Line {
-    waiting: VecDeque<Submission>,
-    tokens: usize,
-    closed: bool,
-    /// Whoever is under way shall end where it is.
-    interrupted: bool,
-}
-
-impl Line {
-    fn drop_abandoned(&mut self) -> usize {
-        let before = self.waiting.len();
-        self.waiting.retain(|submission| !submission.events.is_closed());
-        self.tokens = self.waiting.iter().map(|submission| submission.prompt_tokens()).sum();
-        before - self.waiting.len()
-    }
-}
+use crate::error::{Error, Result};
 
 /// A bounded line of requests.
 pub struct Queue {
-    line: Mutex<Line>,
-    arrived: Condvar,
-    requests_max: usize,
-    tokens_max: usize,
+    line: Line<Submission>,
+    /// Whoever is under way shall end where it is.
+    interrupted: AtomicBool,
+}
+
+impl Entry for Submission {
+    fn tokens(&self) -> usize {
+        self.prompt_tokens()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn fail(&self, error: Error) {
+        Self::fail(self, error);
+    }
 }
 
 impl Queue {
     /// A line of at most `requests_max` requests and `tokens_max` prompt tokens.
     pub fn new(requests_max: usize, tokens_max: usize) -> Self {
-        Self { line: Mutex::default(), arrived: Condvar::new(), requests_max, tokens_max }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        // The line is consistent between any two statements, so a panic elsewhere does not spoil it.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { line: Line::new(requests_max, tokens_max), interrupted: AtomicBool::new(false) }
     }
 
     /// Puts a request at the end.
@@ -51,71 +45,46 @@ impl Queue {
     /// # Errors
     /// `Overloaded` with a time to come back if the line is full or closed.
     pub fn push(&self, submission: Submission) -> Result<()> {
-        let mut line = self.lock();
-        if line.closed {
-            return Err(Error::overloaded("the model is being unloaded", 5));
-        }
-        let fits = |line: &Line| {
-            line.waiting.len() < self.requests_max
-                && (line.waiting.is_empty() || line.tokens + submission.prompt_tokens() <= self.tokens_max)
-        };
-        if !fits(&line) {
-            line.drop_abandoned();
-        }
-        if !fits(&line) {
-            let seconds = 1 + line.waiting.len() as u32 / 16;
-            let message = format!("{} requests are waiting already; try again in {seconds} s", line.waiting.len());
-            return Err(Error::overloaded(message, seconds));
-        }
-        line.tokens += submission.prompt_tokens();
-        line.waiting.push_back(submission);
-        self.arrived.notify_one();
-        Ok(())
+        self.line.join(submission)
     }
 
     /// Takes the first request if `fits` says so.
     pub fn pop_if(&self, fits: impl FnOnce(&Submission) -> bool) -> Option<Submission> {
-        let mut line = self.lock();
-        if !fits(line.waiting.front()?) {
+        let mut line = self.line.lock();
+        if !fits(line.entries.front()?) {
             return None;
         }
-        let submission = line.waiting.pop_front()?;
+        let submission = line.entries.pop_front()?;
         line.tokens -= submission.prompt_tokens();
         Some(submission)
     }
 
     /// Drops the requests whose callers went away or whose deadline has passed; returns how many of the former.
     pub fn sweep(&self) -> usize {
-        let mut line = self.lock();
-        let now = std::time::Instant::now();
+        let mut line = self.line.lock();
         let abandoned = line.drop_abandoned();
-        line.waiting.retain(|submission| {
-            let late = submission.deadline.is_some_and(|deadline| now >= deadline);
-            if late {
-                submission.fail(Error::new(ErrorKind::Timeout, "the time for the answer ran out in the queue"));
-            }
-            !late
-        });
-        line.tokens = line.waiting.iter().map(|submission| submission.prompt_tokens()).sum();
+        line.drop_late(Instant::now(), |_| false);
         abandoned
     }
 
     /// Ends everything as if its text were complete: who waits here at once, who is under way before the next step.
     pub fn interrupt(&self) {
-        let mut line = self.lock();
-        line.interrupted = true;
-        line.waiting.drain(..).for_each(|submission| submission.end());
-        line.tokens = 0;
+        let mut line = self.line.lock();
+        self.interrupted.store(true, Ordering::Relaxed);
+        line.retain(|submission| {
+            submission.end();
+            false
+        });
     }
 
     /// Whether `interrupt` was called since this was last asked.
     pub fn take_interruption(&self) -> bool {
-        std::mem::take(&mut self.lock().interrupted)
+        self.interrupted.swap(false, Ordering::Relaxed)
     }
 
     /// Requests waiting.
     pub fn len(&self) -> usize {
-        self.lock().waiting.len()
+        self.line.len()
     }
 
     /// Whether nobody waits.
@@ -125,29 +94,17 @@ impl Queue {
 
     /// Waits until somebody is in the line, it is closed, or the time is over. False once closed.
     pub fn wait(&self, at_most: Option<Duration>) -> bool {
-        let line = self.lock();
-        let idle = |line: &mut Line| line.waiting.is_empty() && !line.closed;
-        let line = match at_most {
-            Some(time) => self.arrived.wait_timeout_while(line, time, idle).unwrap_or_else(PoisonError::into_inner).0,
-            None => self.arrived.wait_while(line, idle).unwrap_or_else(PoisonError::into_inner),
-        };
-        !line.closed
+        self.line.wait(at_most)
     }
 
     /// Whether `close` was called.
     pub fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.line.is_closed()
     }
 
     /// Refuses everything from now on and tells those who wait.
     pub fn close(&self) {
-        let mut line = self.lock();
-        line.closed = true;
-        for submission in line.waiting.drain(..) {
-            submission.fail(Error::new(ErrorKind::Cancelled, "the model was unloaded before the request was served"));
-        }
-        line.tokens = 0;
-        self.arrived.notify_all();
+        self.line.close();
     }
 }
 
@@ -155,6 +112,7 @@ impl Queue {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::scheduler::submission::tests::submission;
 
     #[test]
