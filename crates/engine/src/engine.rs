@@ -3,6 +3,7 @@
 //! Invariant: a request is checked whole before it queues; what queues cannot be wrong any more.
 
 mod encode;
+mod transcribe;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine | generation, embedding | catalog | scheduler | pipelines | families | sampling, encoder, decoder | kv, batch, weights |
-//! tokens, ops, device | output, vectors, request, progress, config, error.
+//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | sampling, encoder, decoder | kv, batch, weights |
+//! tokens, ops, device | transcript, output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
 pub mod batch;
@@ -26,6 +26,8 @@ pub mod request;
 pub mod sampling;
 pub mod scheduler;
 pub mod tokens;
+pub mod transcript;
+pub mod transcription;
 pub mod vectors;
 pub mod weights;
 
@@ -40,6 +42,11 @@ pub use request::{
     Adaptive, Distribution, Dry, DynamicTemperature, GenerateRequest, Guidance, Mirostat, Prompt, SamplerStep, Sampling,
 };
 pub use tokens::FillIn;
+pub use transcript::{
+    AudioSource, Chunking, Doubts, Segment, SpeechTask, TimestampGranularities, TranscribeRequest, TranscriptEvent,
+    TranscriptSummary, VoiceActivity, Word,
+};
+pub use transcription::Transcription;
 pub use vectors::{
     Capabilities, Classified, ClassifyRequest, EmbedRequest, Embedded, Label, Pooling, ScoreRequest, Scored,
 };

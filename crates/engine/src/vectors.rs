@@ -129,11 +129,22 @@ pub struct Capabilities {
     pub rerank: bool,
     /// `Engine::classify`.
     pub classify: bool,
+    /// `Engine::transcribe`.
+    pub transcription: bool,
+    /// `Engine::transcribe` into English.
+    pub translation: bool,
 }
 
 impl Capabilities {
     /// Those of a model that continues text.
-    pub const TEXT: Self = Self { text_generation: true, embeddings: false, rerank: false, classify: false };
+    pub const TEXT: Self = Self {
+        text_generation: true,
+        embeddings: false,
+        rerank: false,
+        classify: false,
+        transcription: false,
+        translation: false,
+    };
 
     /// In words, for a message.
     pub fn words(&self) -> String {
@@ -142,6 +153,8 @@ impl Capabilities {
             (self.embeddings, "embeddings"),
             (self.rerank, "rerank"),
             (self.classify, "classify"),
+            (self.transcription, "transcription"),
+            (self.translation, "translation"),
         ];
         let has: Vec<&str> = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
         has.join(", ")

@@ -104,11 +104,11 @@ pub(super) fn assemble(
     let classes = encoder.classes();
     let pooled = sentences.pooling.is_some();
     let capabilities = Capabilities {
-        text_generation: false,
         // A classifier's rows were not made to be compared, unless its files say how.
         embeddings: classes.is_none() || pooled,
         rerank: classes == Some(1),
         classify: classes.is_some(),
+        ..Capabilities::default()
     };
     let traits = EncoderTraits {
         labels: names_of(classes.unwrap_or(0), labels),

@@ -1,0 +1,52 @@
+//! A transcription on its way out: segments in order of time.
+//! The door makes the handle; whoever asked reads it.
+//! Invariant: `Done` or one error is the last event; dropping the handle cancels what is left.
+
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Result};
+use crate::transcript::{Segment, TranscriptEvent, TranscriptSummary};
+
+/// Events that may wait for a reader; the transcription rests while it has so many.
+pub(crate) const EVENTS_MAX: usize = 64;
+
+/// A transcription under way. Dropping it cancels it.
+pub struct Transcription {
+    events: mpsc::Receiver<Result<TranscriptEvent>>,
+    ended: bool,
+}
+
+impl Transcription {
+    /// One whose events will come through `events`.
+    pub(crate) fn new(events: mpsc::Receiver<Result<TranscriptEvent>>) -> Self {
+        Self { events, ended: false }
+    }
+
+    /// The next event; none after `Done` or an error.
+    pub async fn next(&mut self) -> Option<Result<TranscriptEvent>> {
+        if self.ended {
+            return None;
+        }
+        let event = self.events.recv().await;
+        let event = event.unwrap_or_else(|| Err(Error::internal("the engine gave the transcription up")));
+        self.ended = matches!(event, Err(_) | Ok(TranscriptEvent::Done(_)));
+        Some(event)
+    }
+
+    /// Everything that is still to come.
+    ///
+    /// # Errors
+    /// `InvalidRequest` naming `file` for a recording that cannot be read, `Timeout`, `Cancelled` when the model is
+    /// unloaded, `Internal`.
+    pub async fn collect(mut self) -> Result<(Vec<Segment>, TranscriptSummary)> {
+        let mut segments = Vec::new();
+        while let Some(event) = self.next().await {
+            match event? {
+                TranscriptEvent::Progress { .. } => {}
+                TranscriptEvent::Segment(segment) => segments.push(segment),
+                TranscriptEvent::Done(summary) => return Ok((segments, summary)),
+            }
+        }
+        Err(Error::internal("the transcription ended without its end"))
+    }
+}
