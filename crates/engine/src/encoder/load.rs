@@ -2,8 +2,9 @@
 //! Called once per model by the stack's constructor.
 //! Invariant: shapes are checked against the config; a head is loaded whole or not at all.
 
+use super::Head;
 use super::config::{EncoderConfig, EncoderNames, HeadNames, Part, Positions, Projections};
-use super::{Head, Layer};
+use super::layers::Layer;
 use crate::decoder::linear::Linear;
 use crate::decoder::tensors::{Tensors, Wanted};
 use crate::error::{Error, Result};
@@ -11,15 +12,15 @@ use crate::ops::attention::AttentionShape;
 use crate::ops::layer_norm::LayerNorm;
 
 /// Reads tensors by name for one encoder.
-pub(super) struct Loader<'a> {
-    pub(super) tensors: Tensors<'a>,
+pub(crate) struct Loader<'a> {
+    pub(crate) tensors: Tensors<'a>,
     pub(super) config: &'a EncoderConfig,
     prefix: &'static str,
 }
 
 impl<'a> Loader<'a> {
     /// Finds out what precedes the names in this file.
-    pub(super) fn new(tensors: Tensors<'a>, config: &'a EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(tensors: Tensors<'a>, config: &'a EncoderConfig) -> Result<Self> {
         let names = &config.names;
         for prefix in names.prefixes {
             if tensors.shape(&format!("{prefix}{}.weight", names.embedding))?.is_some() {
@@ -34,7 +35,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The full name of a part outside of the layers.
-    pub(super) fn named(&self, part: &str) -> String {
+    pub(crate) fn named(&self, part: &str) -> String {
         format!("{}{part}", self.prefix)
     }
 

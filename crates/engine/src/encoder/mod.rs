@@ -4,28 +4,26 @@
 //! its company.
 
 pub mod config;
-mod load;
+pub(crate) mod layers;
+pub(crate) mod load;
 pub mod pooling;
 
 use std::sync::Arc;
 
 use crate::config::Quantization;
 use crate::decoder::linear::Linear;
-use crate::decoder::rope::Rotary;
 use crate::decoder::tensors::{Tensors, Wanted};
 use crate::error::{Error, Result};
 use crate::ops::activation::{Activated, Activation};
-use crate::ops::attention::biased::{BiasedAttention, DistanceBias, attend_biased};
-use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
 use crate::ops::ggml::GgmlType;
-use crate::ops::layer_norm::{Kept, LayerNorm, SumNormed, rotate};
-use crate::ops::packed::{Packed, RowSource};
+use crate::ops::layer_norm::{LayerNorm, SumNormed};
+use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
-use crate::ops::rows::RotaryTable;
 use crate::ops::tensor::{Lent, values};
 use crate::progress::Progress;
 use crate::weights::Weights;
 use config::{EncoderConfig, Positions};
+use layers::Layers;
 use load::Loader;
 
 /// Classes of a head at most; usual are one to some hundred.
@@ -40,21 +38,6 @@ pub struct Text<'a> {
     pub second_at: usize,
 }
 
-struct Layer {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    attention_output: Linear,
-    /// None only where the first layer has none.
-    attention_norm: Option<LayerNorm>,
-    gate: Linear,
-    up: Option<Linear>,
-    down: Linear,
-    feed_forward_norm: LayerNorm,
-    is_local: bool,
-    shape: AttentionShape,
-}
-
 /// Of a text's row to its classes.
 struct Head {
     dense: Linear,
@@ -64,31 +47,14 @@ struct Head {
     count: usize,
 }
 
-/// Rotary frequencies of layers that see everything, and of those that do not.
-struct Rotaries {
-    global: Rotary,
-    local: Option<Rotary>,
-}
-
-/// What all layers of a step share.
-struct Step<'a> {
-    spans: Vec<QuerySpan<'a>>,
-    global: Option<RotaryTable>,
-    local: Option<RotaryTable>,
-}
-
 /// An encoder's weights, ready to run.
 pub struct Encoder {
     config: EncoderConfig,
     embedding: Arc<Packed>,
     positions: Option<Vec<f32>>,
     token_types: Option<Vec<f32>>,
-    embedding_norm: Option<LayerNorm>,
-    layers: Vec<Layer>,
-    final_norm: Option<LayerNorm>,
+    layers: Layers,
     head: Option<Head>,
-    rotaries: Option<Rotaries>,
-    distances: Option<DistanceBias>,
     pool: Arc<Pool>,
     prevailing_type: GgmlType,
 }
@@ -110,56 +76,26 @@ impl Encoder {
         let (names, tensors) = (loader.names(), &loader.tensors);
         let embedding_name = format!("{}.weight", loader.named(names.embedding));
         let embedding = tensors.matrix(&Wanted::table(&embedding_name, config.vocabulary, config.hidden))?;
-        let (positions, rotaries) = match &config.positions {
-            Positions::Learned { rows, .. } => (Some(loader.table(names.positions, *rows)?), None),
-            Positions::Rotary { global, local } => {
-                let local = local.as_ref().map(|local| Rotary::new(&local.rope, None));
-                (None, Some(Rotaries { global: Rotary::new(global, None), local }))
-            }
+        let positions = match &config.positions {
+            Positions::Learned { rows, .. } => Some(loader.table(names.positions, *rows)?),
+            Positions::Rotary { .. } => None,
         };
         let token_types = match config.token_types {
             0 => None,
             rows => Some(loader.table(names.token_types, rows)?),
         };
-        let norm = |name: &str| if name.is_empty() { Ok(None) } else { loader.norm_if_any(&loader.named(name)) };
-        let (embedding_norm, final_norm) = (norm(names.embedding_norm)?, norm(names.final_norm)?);
-        let distances = match config.distances {
-            Some((buckets, reach)) => {
-                let name = format!("{}.weight", loader.named(names.distances));
-                let table = tensors.vector(&name, buckets * config.heads)?;
-                Some(DistanceBias::new(&table, buckets, config.heads, reach)?)
-            }
-            None => None,
-        };
-        let layers = (0..config.layers).map(|index| loader.layer(index)).collect::<Result<Vec<_>>>()?;
+        let layers = Layers::load(&loader, pool.clone())?;
         let head = config.head.as_ref().map(|names| loader.head(names)).transpose()?.flatten();
         progress.finish();
         let prevailing_type = tensors.prevailing_type();
-        Ok(Self {
-            embedding,
-            positions,
-            token_types,
-            embedding_norm,
-            layers,
-            final_norm,
-            head,
-            rotaries,
-            distances,
-            pool,
-            prevailing_type,
-            config,
-        })
+        Ok(Self { embedding, positions, token_types, layers, head, pool, prevailing_type, config })
     }
 
     /// Bytes of packed weights and tables.
     pub fn bytes(&self) -> u64 {
-        let layers = self.layers.iter().flat_map(|layer| {
-            let whole = [&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.gate, &layer.down];
-            whole.into_iter().chain(&layer.up)
-        });
         let head = self.head.iter().flat_map(|head| [&head.dense, &head.classes]);
         let tables = [&self.positions, &self.token_types].into_iter().flatten().map(|table| 4 * table.len() as u64);
-        self.embedding.bytes() as u64 + layers.chain(head).map(Linear::bytes).sum::<u64>() + tables.sum::<u64>()
+        self.embedding.bytes() as u64 + self.layers.bytes() + head.map(Linear::bytes).sum::<u64>() + tables.sum::<u64>()
     }
 
     /// Bytes that a row takes while a text is computed: what is there of it at once, in all forms.
@@ -187,117 +123,8 @@ impl Encoder {
     /// # Errors
     /// `InvalidRequest` for an id beyond the vocabulary or a text beyond the positions, `Internal` for a fault.
     pub fn forward(&self, texts: &[Text<'_>]) -> Result<Lent<'_>> {
-        let (pool, columns) = (&*self.pool, self.config.hidden);
-        let step = self.step(texts);
-        let mut x = self.embed(texts)?;
-        // What the part before adds to `x`, and the norm that then follows.
-        let mut delta: Option<Lent<'_>> = None;
-        let mut pending = if self.config.norm_first { None } else { self.embedding_norm.as_ref() };
-        if self.config.norm_first && self.embedding_norm.is_some() {
-            let normed = {
-                let x = values(&x)?;
-                SumNormed::new(&x, None, self.embedding_norm.as_ref(), columns, pool.tier())?.into_rows(pool)?
-            };
-            x = normed;
-        }
-        for layer in &self.layers {
-            let before = if self.config.norm_first { layer.attention_norm.as_ref() } else { pending };
-            let [mut query, mut key, value] =
-                self.forward_normed([&layer.query, &layer.key, &layer.value], before, &mut x, delta.take())?;
-            if let Some(table) = if layer.is_local { &step.local } else { &step.global } {
-                let head_dim = layer.shape.head_dim;
-                query = rotate(&query, head_dim, table, pool)?;
-                key = rotate(&key, head_dim, table, pool)?;
-            }
-            let mixed = self.attend(layer, [&query, &key, &value], &step)?;
-            drop((query, key, value));
-            let attended = layer.attention_output.forward(&mixed, pool)?;
-            drop(mixed);
-            let before =
-                if self.config.norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
-            delta = Some(self.feed_forward(layer, before, &mut x, attended)?);
-            pending = Some(&layer.feed_forward_norm);
-        }
-        let last = if self.config.norm_first { self.final_norm.as_ref() } else { pending };
-        let x_values = values(&x)?;
-        let delta_values = delta.as_ref().map(|delta| values(delta)).transpose()?;
-        SumNormed::new(&x_values, delta_values.as_deref(), last, columns, pool.tier())?.into_rows(pool)
-    }
-
-    fn attend(&self, layer: &Layer, [query, key, value]: [&Lent<'_>; 3], step: &Step<'_>) -> Result<Lent<'_>> {
-        let (pool, shape) = (&*self.pool, &layer.shape);
-        let (keys, contents) = (values(key)?, values(value)?);
-        let Some(bias) = &self.distances else {
-            let source = KeyValues::Rows { keys: &keys, values: &contents };
-            return attention::attend(query, &source, shape, &AttentionExtras::default(), &step.spans, pool);
-        };
-        let AttentionShape { heads, head_dim, scale, .. } = *shape;
-        let query = values(query)?;
-        let job = BiasedAttention { query: &query, key: &keys, value: &contents, heads, head_dim, scale, bias };
-        let lengths: Vec<usize> = step.spans.iter().map(|span| span.rows).collect();
-        attend_biased(&job, &lengths, pool)
-    }
-
-    fn feed_forward<'a>(
-        &'a self,
-        layer: &Layer,
-        norm: Option<&LayerNorm>,
-        x: &mut Lent<'a>,
-        attended: Lent<'_>,
-    ) -> Result<Lent<'a>> {
-        let (pool, width) = (&*self.pool, self.config.feed_forward);
-        let activated = |gate: &Lent<'_>, up: Option<&Lent<'_>>| {
-            let (gate, up) = (values(gate)?, up.map(|up| values(up)).transpose()?);
-            let source = Activated::new(self.config.activation, &gate, up.as_deref(), width, pool.tier())?;
-            let [down] = Linear::forward_together([&layer.down], &source, pool)?;
-            Ok(down)
-        };
-        match &layer.up {
-            Some(up) => {
-                let [gate, up] = self.forward_normed([&layer.gate, up], norm, x, Some(attended))?;
-                activated(&gate, Some(&up))
-            }
-            None => {
-                let [gate] = self.forward_normed([&layer.gate], norm, x, Some(attended))?;
-                activated(&gate, None)
-            }
-        }
-    }
-
-    /// Applies layers to the norm of `x`, to which `delta` is added first. `x` becomes what the next part adds to.
-    fn forward_normed<'a, const N: usize>(
-        &'a self,
-        layers: [&Linear; N],
-        norm: Option<&LayerNorm>,
-        x: &mut Lent<'a>,
-        delta: Option<Lent<'_>>,
-    ) -> Result<[Lent<'a>; N]> {
-        let pool = &*self.pool;
-        let (rows, columns) = x.dims2()?;
-        let kept = if self.config.norm_first { Kept::Sum } else { Kept::Normed };
-        let mut place = pool.take_values(rows * columns);
-        let outputs = {
-            let (x, delta) = (values(x)?, delta.as_ref().map(|delta| values(delta)).transpose()?);
-            let source = SumNormed::new(&x, delta.as_deref(), norm, columns, pool.tier())?.keeping(kept, &mut place)?;
-            Linear::forward_together(layers, &source as &dyn RowSource, pool)?
-        };
-        *x = Lent::new(place, rows, columns, pool)?;
-        Ok(outputs)
-    }
-
-    /// Where each text lies, and the angles of all rows.
-    fn step(&self, texts: &[Text<'_>]) -> Step<'static> {
-        let mut spans = Vec::with_capacity(texts.len());
-        let mut first_row = 0;
-        for text in texts {
-            let rows = text.tokens.len();
-            spans.push(QuerySpan { first_row, rows, start: 0, keys: Keys::Rows { first: first_row, count: rows } });
-            first_row += rows;
-        }
-        let Some(rotaries) = &self.rotaries else { return Step { spans, global: None, local: None } };
-        let positions: Vec<u32> = texts.iter().flat_map(|text| 0..text.tokens.len() as u32).collect();
-        let local = rotaries.local.as_ref().map(|rotary| rotary.table(&positions));
-        Step { spans, global: Some(rotaries.global.table(&positions)), local }
+        let lengths: Vec<usize> = texts.iter().map(|text| text.tokens.len()).collect();
+        self.layers.forward(self.embed(texts)?, &lengths)
     }
 
     /// The sum of each token's own row, its place's and its type's.
