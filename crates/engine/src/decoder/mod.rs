@@ -7,6 +7,7 @@ pub mod config;
 pub mod linear;
 mod load;
 mod quantization;
+pub(crate) mod residual;
 pub mod rope;
 pub(crate) mod tensors;
 
@@ -23,7 +24,7 @@ use crate::ops::ggml::GgmlType;
 use crate::ops::packed::Packed;
 use crate::ops::pool::Pool;
 use crate::ops::rows::{self, Gated, Normed, NormedSum, RotaryTable};
-use crate::ops::tensor::{Lent, values};
+use crate::ops::tensor::{Lent, chosen, values};
 use crate::progress::Progress;
 use crate::weights::Weights;
 use config::{DecoderConfig, HeadWeights};
@@ -237,8 +238,9 @@ impl Decoder {
         if wanted.is_empty() {
             return Ok(Logits { vocabulary, ..Logits::default() });
         }
-        let delta = delta.map(|delta| self.chosen(delta, wanted)).transpose()?;
-        let [logits] = self.forward_normed([&self.head], &self.final_norm, &mut self.chosen(x, wanted)?, delta)?;
+        let delta = delta.map(|delta| chosen(delta, wanted, &self.pool)).transpose()?;
+        let [logits] =
+            self.forward_normed([&self.head], &self.final_norm, &mut chosen(x, wanted, &self.pool)?, delta)?;
         Ok(Logits { values: logits.into_values(), vocabulary, ..Logits::default() })
     }
 
@@ -247,24 +249,13 @@ impl Decoder {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sum = values(&*self.chosen(x, wanted)?)?.to_vec();
+        let mut sum = values(&*chosen(x, wanted, &self.pool)?)?.to_vec();
         if let Some(delta) = delta {
-            let delta = self.chosen(delta, wanted)?;
+            let delta = chosen(delta, wanted, &self.pool)?;
             sum.iter_mut().zip(values(&delta)?.iter()).for_each(|(x, delta)| *x += delta);
         }
         let sum = Lent::new(sum, wanted.len(), self.config.hidden, &self.pool)?;
         Ok(rows::rms_norm(&sum, &self.final_norm, self.config.norm_eps, &self.pool)?.into_values())
-    }
-
-    /// The rows `wanted` of `from`.
-    fn chosen(&self, from: &Tensor, wanted: &[usize]) -> Result<Lent<'_>> {
-        let (hidden, all) = (self.config.hidden, values(from)?);
-        Lent::filled(wanted.len(), hidden, &self.pool, |chosen| {
-            for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(hidden)) {
-                chosen.copy_from_slice(&all[row * hidden..(row + 1) * hidden]);
-            }
-            Ok(())
-        })
     }
 }
 

@@ -29,12 +29,14 @@ pub(crate) struct Wanted<'a> {
     pub(crate) rows: Range<usize>,
     /// Whether it has a row for every token of the vocabulary.
     pub(crate) of_vocabulary: bool,
+    /// Places of a convolution's kernel, the last dimension of the tensor; the columns of the matrix go by place first.
+    pub(crate) width: usize,
 }
 
 impl<'a> Wanted<'a> {
     /// All of a tensor.
     pub(crate) fn whole(name: &'a str, outputs: usize, inputs: usize) -> Self {
-        Self { name, shape: [outputs, inputs], rows: 0..outputs, of_vocabulary: false }
+        Self { name, shape: [outputs, inputs], rows: 0..outputs, of_vocabulary: false, width: 1 }
     }
 
     /// A table with a row for every token.
@@ -113,10 +115,12 @@ impl<'a> Tensors<'a> {
         wanted: &Wanted<'_>,
         reorder: impl Fn(&RawTensor<'_>) -> Option<Vec<u8>>,
     ) -> Result<Arc<Packed>> {
-        let Wanted { name, shape: [outputs, inputs], ref rows, of_vocabulary } = *wanted;
+        let Wanted { name, shape: [outputs, inputs], ref rows, of_vocabulary, width } = *wanted;
         let tensor = self.tensor(name)?;
-        if tensor.shape != [outputs, inputs] || rows.end > outputs || rows.is_empty() {
-            return Err(shape_error(name, tensor.shape, &[outputs, inputs]));
+        let shape = [outputs, inputs / width, width];
+        let shape = if width == 1 { &shape[..2] } else { &shape[..] };
+        if tensor.shape != shape || rows.end > outputs || rows.is_empty() {
+            return Err(shape_error(name, tensor.shape, shape));
         }
         if tensor.dtype == GgmlType::NVFP4 {
             self.check_no_scale(name)?;
@@ -141,6 +145,15 @@ impl<'a> Tensors<'a> {
         Ok(Arc::new(packed.map_err(|e| e.context(name))?))
     }
 
+    /// A convolution's kernel `[outputs, inputs, width]` as a matrix `[outputs, width * inputs]`, for rows of neighbours.
+    pub(crate) fn convolution(&self, name: &str, outputs: usize, inputs: usize, width: usize) -> Result<Arc<Packed>> {
+        let wanted = Wanted { width, ..Wanted::whole(name, outputs, inputs * width) };
+        if let Some(tensor) = self.weights.get(name)?.filter(|tensor| tensor.dtype.block_len() != 1) {
+            return Err(Error::unreadable(format!("{name} is a convolution in {:?}, not in floats", tensor.dtype)));
+        }
+        self.matrix_with(&wanted, |tensor| Some(by_place(tensor.bytes, outputs, inputs, width)))
+    }
+
     /// The linear layer `name`, with its bias if there is one.
     pub(crate) fn linear(&self, name: &str, outputs: usize, inputs: usize) -> Result<Linear> {
         let weight = self.matrix(&Wanted::whole(&format!("{name}.weight"), outputs, inputs))?;
@@ -160,6 +173,20 @@ impl<'a> Tensors<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// The numbers of `[outputs, inputs, width]` in the order of `[outputs, width, inputs]`.
+fn by_place(bytes: &[u8], outputs: usize, inputs: usize, width: usize) -> Vec<u8> {
+    let size = bytes.len() / (outputs * inputs * width).max(1);
+    let mut sorted = Vec::with_capacity(bytes.len());
+    for kernel in bytes.chunks_exact((inputs * width * size).max(1)) {
+        for place in 0..width {
+            for input in 0..inputs {
+                sorted.extend_from_slice(&kernel[(input * width + place) * size..][..size]);
+            }
+        }
+    }
+    sorted
 }
 
 fn missing(name: &str) -> Error {

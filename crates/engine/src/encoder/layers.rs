@@ -8,13 +8,13 @@ use std::sync::Arc;
 use super::config::{EncoderConfig, Positions};
 use super::load::Loader;
 use crate::decoder::linear::Linear;
+use crate::decoder::residual::Residual;
 use crate::decoder::rope::Rotary;
 use crate::error::Result;
 use crate::ops::activation::Activated;
 use crate::ops::attention::biased::{BiasedAttention, DistanceBias, attend_biased};
 use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
-use crate::ops::layer_norm::{Kept, LayerNorm, SumNormed, rotate};
-use crate::ops::packed::RowSource;
+use crate::ops::layer_norm::{Kept, LayerNorm, rotate};
 use crate::ops::pool::Pool;
 use crate::ops::rows::RotaryTable;
 use crate::ops::tensor::{Lent, values};
@@ -100,22 +100,19 @@ impl Layers {
     /// # Errors
     /// `Internal` for a fault.
     pub(crate) fn forward<'a>(&'a self, mut x: Lent<'a>, lengths: &[usize]) -> Result<Lent<'a>> {
-        let (pool, columns) = (&*self.pool, self.config.hidden);
+        let pool = &*self.pool;
         let step = self.step(lengths);
-        // What the part before adds to `x`, and the norm that then follows.
-        let mut delta: Option<Lent<'_>> = None;
-        let mut pending = if self.config.norm_first { None } else { self.first_norm.as_ref() };
-        if self.config.norm_first && self.first_norm.is_some() {
-            let normed = {
-                let x = values(&x)?;
-                SumNormed::new(&x, None, self.first_norm.as_ref(), columns, pool.tier())?.into_rows(pool)?
-            };
-            x = normed;
+        let norm_first = self.config.norm_first;
+        let kept = if norm_first { Kept::Sum } else { Kept::Normed };
+        // The norm that stands before the next part.
+        let mut pending = self.first_norm.as_ref();
+        if norm_first && pending.is_some() {
+            x = Residual::new(x, kept, pool).finish(pending.take())?;
         }
+        let mut residual = Residual::new(x, kept, pool);
         for layer in &self.layers {
-            let before = if self.config.norm_first { layer.attention_norm.as_ref() } else { pending };
-            let [mut query, mut key, value] =
-                self.forward_normed([&layer.query, &layer.key, &layer.value], before, &mut x, delta.take())?;
+            let before = if norm_first { layer.attention_norm.as_ref() } else { pending };
+            let [mut query, mut key, value] = residual.forward([&layer.query, &layer.key, &layer.value], before)?;
             if let Some(table) = if layer.is_local { &step.local } else { &step.global } {
                 let head_dim = layer.shape.head_dim;
                 query = rotate(&query, head_dim, table, pool)?;
@@ -123,17 +120,13 @@ impl Layers {
             }
             let mixed = self.attend(layer, [&query, &key, &value], &step)?;
             drop((query, key, value));
-            let attended = layer.attention_output.forward(&mixed, pool)?;
+            residual.add(layer.attention_output.forward(&mixed, pool)?);
             drop(mixed);
-            let before =
-                if self.config.norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
-            delta = Some(self.feed_forward(layer, before, &mut x, attended)?);
+            let before = if norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
+            self.feed_forward(layer, before, &mut residual)?;
             pending = Some(&layer.feed_forward_norm);
         }
-        let last = if self.config.norm_first { self.final_norm.as_ref() } else { pending };
-        let x_values = values(&x)?;
-        let delta_values = delta.as_ref().map(|delta| values(delta)).transpose()?;
-        SumNormed::new(&x_values, delta_values.as_deref(), last, columns, pool.tier())?.into_rows(pool)
+        residual.finish(if norm_first { self.final_norm.as_ref() } else { pending })
     }
 
     fn attend(&self, layer: &Layer, [query, key, value]: [&Lent<'_>; 3], step: &Step<'_>) -> Result<Lent<'_>> {
@@ -150,51 +143,23 @@ impl Layers {
         attend_biased(&job, &lengths, pool)
     }
 
-    fn feed_forward<'a>(
-        &'a self,
-        layer: &Layer,
-        norm: Option<&LayerNorm>,
-        x: &mut Lent<'a>,
-        attended: Lent<'_>,
-    ) -> Result<Lent<'a>> {
+    fn feed_forward<'a>(&'a self, layer: &Layer, norm: Option<&LayerNorm>, residual: &mut Residual<'a>) -> Result<()> {
         let (pool, width) = (&*self.pool, self.config.feed_forward);
-        let activated = |gate: &Lent<'_>, up: Option<&Lent<'_>>| {
-            let (gate, up) = (values(gate)?, up.map(|up| values(up)).transpose()?);
-            let source = Activated::new(self.config.activation, &gate, up.as_deref(), width, pool.tier())?;
-            let [down] = Linear::forward_together([&layer.down], &source, pool)?;
-            Ok(down)
-        };
-        match &layer.up {
+        let (gate, up) = match &layer.up {
             Some(up) => {
-                let [gate, up] = self.forward_normed([&layer.gate, up], norm, x, Some(attended))?;
-                activated(&gate, Some(&up))
+                let [gate, up] = residual.forward([&layer.gate, up], norm)?;
+                (gate, Some(up))
             }
             None => {
-                let [gate] = self.forward_normed([&layer.gate], norm, x, Some(attended))?;
-                activated(&gate, None)
+                let [gate] = residual.forward([&layer.gate], norm)?;
+                (gate, None)
             }
-        }
-    }
-
-    /// Applies layers to the norm of `x`, to which `delta` is added first. `x` becomes what the next part adds to.
-    fn forward_normed<'a, const N: usize>(
-        &'a self,
-        layers: [&Linear; N],
-        norm: Option<&LayerNorm>,
-        x: &mut Lent<'a>,
-        delta: Option<Lent<'_>>,
-    ) -> Result<[Lent<'a>; N]> {
-        let pool = &*self.pool;
-        let (rows, columns) = x.dims2()?;
-        let kept = if self.config.norm_first { Kept::Sum } else { Kept::Normed };
-        let mut place = pool.take_values(rows * columns);
-        let outputs = {
-            let (x, delta) = (values(x)?, delta.as_ref().map(|delta| values(delta)).transpose()?);
-            let source = SumNormed::new(&x, delta.as_deref(), norm, columns, pool.tier())?.keeping(kept, &mut place)?;
-            Linear::forward_together(layers, &source as &dyn RowSource, pool)?
         };
-        *x = Lent::new(place, rows, columns, pool)?;
-        Ok(outputs)
+        let (gate, up) = (values(&gate)?, up.as_ref().map(|up| values(up)).transpose()?);
+        let source = Activated::new(self.config.activation, &gate, up.as_deref(), width, pool.tier())?;
+        let [down] = Linear::forward_together([&layer.down], &source, pool)?;
+        residual.add(down);
+        Ok(())
     }
 
     /// Where each text lies, and the angles of all rows.

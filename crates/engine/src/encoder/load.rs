@@ -13,14 +13,14 @@ use crate::ops::layer_norm::LayerNorm;
 
 /// Reads tensors by name for one encoder.
 pub(crate) struct Loader<'a> {
-    pub(crate) tensors: Tensors<'a>,
+    pub(crate) tensors: &'a Tensors<'a>,
     pub(super) config: &'a EncoderConfig,
     prefix: &'static str,
 }
 
 impl<'a> Loader<'a> {
     /// Finds out what precedes the names in this file.
-    pub(crate) fn new(tensors: Tensors<'a>, config: &'a EncoderConfig) -> Result<Self> {
+    pub(crate) fn new(tensors: &'a Tensors<'a>, config: &'a EncoderConfig) -> Result<Self> {
         let names = &config.names;
         for prefix in names.prefixes {
             if tensors.shape(&format!("{prefix}{}.weight", names.embedding))?.is_some() {

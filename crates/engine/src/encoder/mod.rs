@@ -71,9 +71,10 @@ impl Encoder {
         pool: Arc<Pool>,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let loader = Loader::new(Tensors::new(weights, quantize, &pool, progress), &config)?;
-        progress.start("packing weights", loader.tensors.bytes());
-        let (names, tensors) = (loader.names(), &loader.tensors);
+        let tensors = &Tensors::new(weights, quantize, &pool, progress);
+        let loader = Loader::new(tensors, &config)?;
+        progress.start("packing weights", tensors.bytes());
+        let names = loader.names();
         let embedding_name = format!("{}.weight", loader.named(names.embedding));
         let embedding = tensors.matrix(&Wanted::table(&embedding_name, config.vocabulary, config.hidden))?;
         let positions = match &config.positions {

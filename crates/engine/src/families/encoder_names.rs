@@ -24,6 +24,25 @@ pub(super) const BERT: EncoderNames = EncoderNames {
     final_norm: "",
 };
 
+/// The encoder of Whisper: what precedes the names is found by its first convolution.
+pub(super) const WHISPER: EncoderNames = EncoderNames {
+    prefixes: &["model.", ""],
+    embedding: "encoder.conv1",
+    positions: "encoder.embed_positions",
+    token_types: "",
+    embedding_norm: "",
+    distances: "",
+    layer_prefix: "encoder.layers.{}.",
+    attention: Projections::Apart(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    attention_output: "self_attn.out_proj",
+    attention_norm: "self_attn_layer_norm",
+    gate: Part::whole("fc1"),
+    up: None,
+    down: "fc2",
+    feed_forward_norm: "final_layer_norm",
+    final_norm: "encoder.layer_norm",
+};
+
 pub(super) const DISTILBERT: EncoderNames = EncoderNames {
     prefixes: &["", "distilbert."],
     token_types: "",

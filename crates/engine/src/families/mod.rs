@@ -9,11 +9,13 @@ mod gguf_keys;
 mod gguf_vocabulary;
 mod names;
 pub mod sentence;
+mod speech;
 
 pub use config_json::from_config_json;
 pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf, pooling_from_gguf};
 pub use gguf_keys::from_gguf;
 pub use gguf_vocabulary::vocabulary_from_gguf;
+pub use speech::{SpeechFamily, speech_from_config_json};
 
 use crate::decoder::config::DecoderConfig;
 use crate::error::{Error, Result};
@@ -74,7 +76,7 @@ const FAMILIES: [Row; 4] = [
 ];
 
 fn unknown(found: &str) -> Error {
-    let known: Vec<&str> = FAMILIES.iter().map(|row| row.name).chain(encoders::known()).collect();
+    let known: Vec<&str> = FAMILIES.iter().map(|row| row.name).chain(encoders::known()).chain([speech::NAME]).collect();
     Error::unreadable(format!("the architecture {found:?} is not supported; supported are {}", known.join(", ")))
 }
 

@@ -6,6 +6,7 @@ pub mod activation;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 pub mod attention;
+pub mod convolution;
 pub mod ggml;
 pub mod layer_norm;
 pub mod packed;

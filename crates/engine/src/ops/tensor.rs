@@ -103,6 +103,24 @@ impl Drop for Lent<'_> {
     }
 }
 
+/// The rows `wanted` of `from` `[rows, columns]`.
+///
+/// # Errors
+/// `Internal` for a row that is not there.
+pub fn chosen<'a>(from: &Tensor, wanted: &[usize], pool: &'a Pool) -> Result<Lent<'a>> {
+    let (rows, columns) = from.dims2()?;
+    if wanted.iter().any(|&row| row >= rows) {
+        return Err(Error::internal(format!("a row beyond the {rows} there are")));
+    }
+    let all = values(from)?;
+    Lent::filled(wanted.len(), columns, pool, |chosen| {
+        for (&row, chosen) in wanted.iter().zip(chosen.chunks_exact_mut(columns.max(1))) {
+            chosen.copy_from_slice(&all[row * columns..(row + 1) * columns]);
+        }
+        Ok(())
+    })
+}
+
 /// A candle op that takes the memory out of a tensor of f32.
 struct TakeOut(Cell<Vec<f32>>);
 

@@ -1,0 +1,35 @@
+//! The decoder's tensors by the names of transformers' files, which Whisper and M2M100 share.
+//! Called once per model by the stack's constructor.
+//! Invariant: shapes are checked against the config.
+
+use super::config::DecoderConfig;
+use crate::decoder::linear::Linear;
+use crate::decoder::tensors::Tensors;
+use crate::error::Result;
+use crate::ops::layer_norm::LayerNorm;
+
+/// What may precede all names.
+pub(super) const PREFIXES: [&str; 2] = ["model.", ""];
+
+/// Reads tensors by name for one decoder.
+pub(super) struct Loader<'a> {
+    pub(super) tensors: &'a Tensors<'a>,
+    pub(super) config: &'a DecoderConfig,
+    pub(super) prefix: &'static str,
+}
+
+impl Loader<'_> {
+    pub(super) fn named(&self, part: &str) -> String {
+        format!("{}decoder.{part}", self.prefix)
+    }
+
+    pub(super) fn norm(&self, part: &str) -> Result<LayerNorm> {
+        let (name, hidden) = (self.named(part), self.config.hidden);
+        let vector = |kind: &str| self.tensors.vector(&format!("{name}.{kind}"), hidden);
+        Ok(LayerNorm { weight: vector("weight")?, bias: vector("bias")?, eps: self.config.norm_eps })
+    }
+
+    pub(super) fn linear(&self, part: &str, outputs: usize, inputs: usize) -> Result<Linear> {
+        self.tensors.linear(&self.named(part), outputs, inputs)
+    }
+}
