@@ -3,9 +3,10 @@
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
 //! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | sampling, seq2seq, encoder, decoder | kv, batch, weights |
-//! tokens, ops, device | transcript, output, vectors, request, progress, config, error.
+//! tokens, ops, device, audio | transcript, output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
+pub mod audio;
 pub mod batch;
 pub mod catalog;
 pub mod config;
