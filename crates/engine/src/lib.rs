@@ -2,7 +2,7 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | sampling, encoder, decoder | kv, batch, weights |
+//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | speech, sampling, encoder, decoder | kv, batch, weights |
 //! tokens, ops, device | transcript, output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
@@ -25,6 +25,7 @@ pub mod progress;
 pub mod request;
 pub mod sampling;
 pub mod scheduler;
+pub mod speech;
 pub mod tokens;
 pub mod transcript;
 pub mod transcription;
