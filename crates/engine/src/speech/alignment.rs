@@ -114,21 +114,8 @@ impl Spread {
 /// The fourth of seven numbers, by thirteen exchanges that need no branch (Devillard, Fast median search, 1998).
 #[inline(always)]
 fn median(mut values: [f32; MEDIAN_FRAMES]) -> f32 {
-    const EXCHANGES: [(usize, usize); 13] = [
-        (0, 5),
-        (0, 3),
-        (1, 6),
-        (2, 4),
-        (0, 1),
-        (3, 5),
-        (2, 6),
-        (2, 3),
-        (3, 6),
-        (4, 5),
-        (1, 4),
-        (1, 3),
-        (3, 4),
-    ];
+    const EXCHANGES: [(usize, usize); 13] =
+        [(0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4)];
     for (low, high) in EXCHANGES {
         let (a, b) = (values[low], values[high]);
         values[low] = if a < b { a } else { b };
@@ -278,8 +265,12 @@ mod tests {
         for case in fixture["alignment"].as_array().unwrap() {
             let size = |key: &str| case[key].as_u64().unwrap() as usize;
             let (heads, tokens, frames) = (size("heads"), size("tokens"), size("frames"));
-            let weights: Vec<f32> =
-                case["weights"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap() as f32 / 256.0).collect();
+            let weights: Vec<f32> = case["weights"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|value| value.as_f64().unwrap() as f32 / 256.0)
+                .collect();
             let expected: Vec<usize> =
                 case["first_frames"].as_array().unwrap().iter().map(|value| value.as_u64().unwrap() as usize).collect();
             let attention = Attention { weights: &weights, heads, tokens, frames };

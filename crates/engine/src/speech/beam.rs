@@ -199,10 +199,14 @@ mod tests {
             let place = |text: &[u32]| text.iter().fold(1, |place, token| place * 3 + *token as usize);
             let mut beams = Beams::new(27, 1.0, END);
             for _ in 0..3 {
-                let rows: Vec<Vec<Logprob>> = beams.live().iter().map(|text| {
-                    let start = place(&text.tokens);
-                    (0..3).map(|id| Logprob { id, logprob: table[(start * 3 + id as usize) % 40] }).collect()
-                }).collect();
+                let rows: Vec<Vec<Logprob>> = beams
+                    .live()
+                    .iter()
+                    .map(|text| {
+                        let start = place(&text.tokens);
+                        (0..3).map(|id| Logprob { id, logprob: table[(start * 3 + id as usize) % 40] }).collect()
+                    })
+                    .collect();
                 beams.advance(&rows);
             }
             assert_eq!(beams.live().len(), 27);

@@ -4,10 +4,9 @@
 //!
 //! The thresholds are the request's [`Doubts`]; their use is that of OpenAI's whisper (transcribe.py).
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
+use miniz_oxide::deflate::core::{
+    CompressionStrategy, CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
+};
 
 use crate::transcript::Doubts;
 
@@ -52,30 +51,30 @@ impl Evidence {
 
 /// Bytes of the text by bytes of its zlib stream: above 2.4 it says the same again and again. 0 for no text.
 pub fn compression_ratio(text: &str) -> f32 {
-    let mut encoder = ZlibEncoder::new(Length::default(), Compression::default());
-    // Nothing that is only counted can fail to be written.
-    let compressed = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
-    compressed.map_or(0.0, |Length(bytes)| text.len() as f32 / bytes.max(1) as f32)
+    // zlib writes each block with whichever codes take the least room. The compressor here always writes a table of
+    // codes, which takes more room than it saves in a text of a few sentences; so the shorter of two streams counts.
+    let strategies = [CompressionStrategy::Default, CompressionStrategy::Fixed];
+    let bytes = strategies.into_iter().filter_map(|strategy| stream_bytes(text.as_bytes(), strategy)).min();
+    bytes.map_or(0.0, |bytes| text.len() as f32 / bytes.max(1) as f32)
+}
+
+/// Bytes of a zlib stream at the level that zlib takes by itself; none if the compressor fails, which it has no reason to.
+fn stream_bytes(text: &[u8], strategy: CompressionStrategy) -> Option<usize> {
+    const LEVEL: i32 = 6;
+    const WINDOW_BITS: i32 = 15;
+    let flags = create_comp_flags_from_zip_params(LEVEL, WINDOW_BITS, strategy as i32);
+    let mut compressor = CompressorOxide::new(flags);
+    let mut written = 0;
+    let (status, _) = compress_to_output(&mut compressor, text, TDEFLFlush::Finish, |bytes| {
+        written += bytes.len();
+        true
+    });
+    (status as i32 >= 0).then_some(written)
 }
 
 /// The mean log-probability of `tokens` written tokens, whose sum with the end's is `sum`: the end counts as one more.
 pub fn avg_logprob(sum: f64, tokens: usize) -> f32 {
     (sum / (tokens as f64 + 1.0)) as f32
-}
-
-/// Counts what is written to it.
-#[derive(Debug, Default)]
-struct Length(usize);
-
-impl Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

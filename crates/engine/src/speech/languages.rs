@@ -168,7 +168,9 @@ mod tests {
         for spelling in ["de", "DE", "german", "German", " german ", "de-DE", "de_AT", "de-Latn-DE"] {
             assert_eq!(code_of(spelling), Some("de"), "{spelling}");
         }
-        for (alias, code) in [("Mandarin", "zh"), ("burmese", "my"), ("castilian", "es"), ("zh-Hant-TW", "zh"), ("jv", "jw")] {
+        for (alias, code) in
+            [("Mandarin", "zh"), ("burmese", "my"), ("castilian", "es"), ("zh-Hant-TW", "zh"), ("jv", "jw")]
+        {
             assert_eq!(code_of(alias), Some(code), "{alias}");
         }
         assert_eq!(code_of("haitian creole"), Some("ht"));

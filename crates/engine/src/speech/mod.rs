@@ -15,10 +15,11 @@ pub mod beam;
 pub mod draw;
 pub mod fallback;
 pub mod languages;
-// pub mod long_form;
+pub mod long_form;
 pub mod rules;
 pub mod segments;
-pub mod tokens;
-// pub mod words;
+mod split;
 #[cfg(test)]
 mod testing;
+pub mod tokens;
+pub mod words;

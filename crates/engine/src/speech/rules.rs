@@ -244,7 +244,10 @@ mod tests {
     }
 
     fn check(written: &[u32], tokens: &SpeechTokens) {
-        assert!(tokens.is_timestamp(written[0]) && written.get(1).is_none_or(|&token| tokens.is_text(token)), "{written:?}");
+        assert!(
+            tokens.is_timestamp(written[0]) && written.get(1).is_none_or(|&token| tokens.is_text(token)),
+            "{written:?}"
+        );
         let times: Vec<u32> = written.iter().copied().filter(|&token| tokens.is_timestamp(token)).collect();
         assert!(times.is_sorted(), "{written:?}");
         assert!(times.chunks(2).all(|pair| pair.len() < 2 || pair[0] < pair[1]), "{written:?}");

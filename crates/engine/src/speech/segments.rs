@@ -131,7 +131,11 @@ mod tests {
     fn check(tokens: &[u32], tail: Tail, expected: &[(u32, u32, Range<usize>)], consumed_seconds: f64) {
         let cut = cut(tokens, &TOY.timestamps, WINDOW, tail);
         assert_eq!(times(&cut), expected, "{tokens:?} {tail:?}");
-        assert!((cut.consumed_seconds - consumed_seconds).abs() < 1e-9, "{tokens:?} {tail:?}: {}", cut.consumed_seconds);
+        assert!(
+            (cut.consumed_seconds - consumed_seconds).abs() < 1e-9,
+            "{tokens:?} {tail:?}: {}",
+            cut.consumed_seconds
+        );
     }
 
     #[test]
