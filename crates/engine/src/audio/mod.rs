@@ -10,6 +10,7 @@ mod opus;
 mod resample;
 mod sniff;
 pub mod source;
+pub mod vad;
 
 pub use decode::{AudioLimits, Recording};
 pub use mel::LogMel;

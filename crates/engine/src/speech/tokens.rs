@@ -15,7 +15,7 @@ pub const SECONDS_PER_TIMESTAMP: f64 = 0.02;
 /// Timestamps that a vocabulary may have: those of 30 seconds. A model that hears longer has more rows than this needs.
 const TIMESTAMPS_MAX: u32 = 1501;
 /// Tokens of the published vocabularies that know English alone.
-const ENGLISH_VOCABULARY: usize = 51_864;
+pub const ENGLISH_VOCABULARY: usize = 51_864;
 /// Heads that a configuration may name for alignment.
 const ALIGNMENT_HEADS_MAX: usize = 1024;
 
