@@ -33,8 +33,8 @@ const EXAMPLES: &str = "Examples:
 
 Settings: every flag can also stand in settings.yaml, with underscores (api_port: 8080); settings.yaml.example lists them
 all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE,
-DEFAULT_MODEL, BACKUP_MODEL, MODEL_MAPPER, OPENEDAI_EMBEDDING_MODEL and OPENEDAI_EMBEDDING_DEVICE win over flags, and flags over
-settings.yaml.";
+DEFAULT_MODEL, BACKUP_MODEL, MODEL_MAPPER, OPENEDAI_EMBEDDING_MODEL, OPENEDAI_EMBEDDING_DEVICE and OPENEDAI_WHISPER_MODEL win over
+flags, and flags over settings.yaml.";
 
 /// An offline, drop-in OpenAI endpoint for one's own machine.
 ///
@@ -101,6 +101,12 @@ pub struct Flags {
     /// Loaded when it is first asked for, beside the models that --models-max counts.
     #[arg(long, value_name = "MODEL", help_heading = "Which model")]
     pub embedding_model: Option<String>,
+
+    /// What writes recordings down; named like --model [default: starter/whisper] [env: OPENEDAI_WHISPER_MODEL]
+    ///
+    /// Whisper's own names (tiny.en, base, large-v3-turbo) work too. Loaded when it is first asked for.
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub transcription_model: Option<String>,
 
     /// Load a model of --model-dir when a request names it: true or false [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Which model")]
@@ -206,6 +212,7 @@ impl Flags {
             backup_model: self.backup_model,
             models_max: self.models_max,
             embedding_model: self.embedding_model,
+            transcription_model: self.transcription_model,
             autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
@@ -268,7 +275,7 @@ mod tests {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
-            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e";
+            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e --transcription-model w";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -290,6 +297,7 @@ mod tests {
             backup_model: Some("b".into()),
             models_max: Some(6),
             embedding_model: Some("e".into()),
+            transcription_model: Some("w".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),

@@ -14,6 +14,9 @@ const FALLBACK: HeaderName = HeaderName::from_static("x-lampstand-fallback");
 /// How many of the oldest messages were left out for lack of room.
 const DROPPED: HeaderName = HeaderName::from_static("x-lampstand-dropped-messages");
 
+/// Names the chat model that translated.
+const TRANSLATED_BY: HeaderName = HeaderName::from_static("x-lampstand-translated-by");
+
 /// The headers that a response gets, if any.
 pub(super) struct Signature(Vec<(HeaderName, HeaderValue)>);
 
@@ -35,6 +38,12 @@ impl Signature {
         if messages > 0 {
             self.0.push((DROPPED, HeaderValue::from(messages)));
         }
+        self
+    }
+
+    /// The same for a text that the model of `translator` translated.
+    pub(super) fn translated_by(mut self, translator: &Lease) -> Self {
+        self.0.extend(HeaderValue::from_str(&translator.model().name).ok().map(|name| (TRANSLATED_BY, name)));
         self
     }
 
