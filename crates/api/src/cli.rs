@@ -2,13 +2,17 @@
 //! `main` reads it and hands the layer to `settings`.
 //! Invariant: a flag only says; what it means, and its default, stand in the settings.
 
+mod transcribe;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use engine::{CpuTier, KvType};
+
+pub use transcribe::{Form, Transcribe};
 
 use crate::settings::{ByteSize, Compat, Layer, Quantize, Secret, SpeculationMode, nearest};
 
@@ -17,6 +21,7 @@ pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI c
 
   lampstand --api                        start with the model that comes along, at http://127.0.0.1:5000
   lampstand --api --model PATH           start with another one
+  lampstand transcribe FILE              write down what is said in a recording
   lampstand --help                       all flags, with examples";
 
 const EXAMPLES: &str = "Examples:
@@ -41,7 +46,12 @@ flags, and flags over settings.yaml.";
 /// Start it with --api, point any OpenAI client at http://127.0.0.1:5000/v1, and chat.
 #[derive(Debug, Default, Parser)]
 #[command(name = "lampstand", version, after_long_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Serve the API; without it nothing starts
     #[arg(long)]
     pub api: bool,
@@ -178,6 +188,13 @@ pub struct Flags {
     pub verbose: bool,
 }
 
+/// What the program can do beside serving.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Writes a recording down.
+    Transcribe(Transcribe),
+}
+
 /// What the program should print instead of starting, and the status it ends with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -191,7 +208,7 @@ impl Flags {
     /// Reads a command line, the program's name first.
     pub fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, Exit> {
         let flags = Self::try_parse_from(arguments).map_err(explain)?;
-        if !flags.api {
+        if !flags.api && flags.command.is_none() {
             return Err(Exit { text: HOW_TO_START.to_owned(), status: 2 });
         }
         Ok(flags)
@@ -333,6 +350,23 @@ mod tests {
         let text = error("lampstand --api --quantize q9");
         assert!(text.contains("--quantize") && text.contains("q8_0") && text.contains("iq4_nl"), "{text}");
         assert!(error("lampstand --api stray").contains("stray"));
+    }
+
+    #[test]
+    fn a_recording_is_written_down_without_a_server() {
+        let line = "lampstand transcribe a.mp3 --model base --language de --translate --format srt --output a.srt --threads 3";
+        let Some(Command::Transcribe(said)) = read(line).unwrap().command else { panic!("no command") };
+        let Transcribe { file, language, translate, format, output, .. } = &said;
+        assert_eq!((file, language.as_deref(), *translate), (&PathBuf::from("a.mp3"), Some("de"), true));
+        assert_eq!((*format, output.clone()), (Form::Srt, Some("a.srt".into())));
+        let layer =
+            Layer { transcription_model: Some("base".into()), threads: Some(3), ..Layer::default() };
+        assert_eq!(said.layer(), layer);
+        for line in ["lampstand transcribe", "lampstand --api transcribe a", "lampstand transcribe a --format doc"] {
+            assert_eq!(read(line).unwrap_err().status, 2, "{line}");
+        }
+        assert!(read("lampstand transcribe --help").unwrap_err().text.contains("--translate"));
+        assert!(read("lampstand --api").unwrap().command.is_none());
     }
 
     #[test]
