@@ -46,6 +46,7 @@ async fn answer(state: &State, upload: Upload, task: SpeechTask) -> Result<HttpR
         return Ok(signature.on(sse::respond(stream, state.keep_alive(), Arc::new(permit))));
     }
     let (segments, summary) = listening.collect().await?;
+    let signature = signature.cut_short(summary.is_truncated);
     let transcript = Transcript { segments, summary, task, timestamps, logprobs };
     let rendered = transcript.render(format);
     Ok(signature.on(HttpResponse::Ok().content_type(rendered.content_type).body(rendered.body)))
