@@ -135,7 +135,8 @@ fn the_one_bad_field_is_named_wherever_it_stands() {
 #[test]
 fn names_of_other_models_never_listen() {
     let service = Service::shared();
-    for model in ["gpt-4o", "starter/chat", "starter/embed", "text-embedding-3-small", "no/such", "@cf/deepgram/nova-3"] {
+    for model in ["gpt-4o", "starter/chat", "starter/embed", "text-embedding-3-small", "no/such", "@cf/deepgram/nova-3"]
+    {
         let answer = Form::default().file("a.wav", &tone(0.1)).text("model", model).send(service, PATH);
         refused(&answer, 404, Some("model"));
     }
@@ -164,8 +165,7 @@ fn a_recording_beyond_the_limit_is_refused_whether_announced_or_not() {
     let service = Service::start(Layer { upload_bytes_max: Some(ByteSize(100_000)), ..Layer::default() });
     let answer = Form::default().file("a.wav", &vec![7; 100_001]).send(&service, PATH);
     assert!(refused(&answer, 413, Some("file")).contains("upload_bytes_max"));
-    let announced =
-        with_type(PATH, |request| Answer::of(request.post_bytes(service.address, b"--", 10_000_000)));
+    let announced = with_type(PATH, |request| Answer::of(request.post_bytes(service.address, b"--", 10_000_000)));
     refused(&announced, 413, Some("file"));
     // What is small enough comes as far as the question of who listens.
     let small = Form::default().file("a.wav", &vec![7; 100_000]).text("model", "no/such").send(&service, PATH);
@@ -192,7 +192,9 @@ fn recordings_beyond_the_bound_are_told_when_to_come_back_and_a_hang_up_gives_it
 fn nameless_files() -> usize {
     let opened = std::fs::read_dir("/proc/self/fd").unwrap();
     let targets = opened.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    targets.filter(|target| target.starts_with(std::env::temp_dir()) && target.to_string_lossy().ends_with("(deleted)")).count()
+    targets
+        .filter(|target| target.starts_with(std::env::temp_dir()) && target.to_string_lossy().ends_with("(deleted)"))
+        .count()
 }
 
 #[cfg(target_os = "linux")]

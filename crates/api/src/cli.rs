@@ -354,13 +354,13 @@ mod tests {
 
     #[test]
     fn a_recording_is_written_down_without_a_server() {
-        let line = "lampstand transcribe a.mp3 --model base --language de --translate --format srt --output a.srt --threads 3";
+        let line =
+            "lampstand transcribe a.mp3 --model base --language de --translate --format srt --output a.srt --threads 3";
         let Some(Command::Transcribe(said)) = read(line).unwrap().command else { panic!("no command") };
         let Transcribe { file, language, translate, format, output, .. } = &said;
         assert_eq!((file, language.as_deref(), *translate), (&PathBuf::from("a.mp3"), Some("de"), true));
         assert_eq!((*format, output.clone()), (Form::Srt, Some("a.srt".into())));
-        let layer =
-            Layer { transcription_model: Some("base".into()), threads: Some(3), ..Layer::default() };
+        let layer = Layer { transcription_model: Some("base".into()), threads: Some(3), ..Layer::default() };
         assert_eq!(said.layer(), layer);
         for line in ["lampstand transcribe", "lampstand --api transcribe a", "lampstand transcribe a --format doc"] {
             assert_eq!(read(line).unwrap_err().status, 2, "{line}");

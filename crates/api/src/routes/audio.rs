@@ -29,7 +29,8 @@ pub(super) async fn translate(state: Data<State>, upload: Upload) -> Result<Http
 
 async fn answer(state: &State, upload: Upload, task: SpeechTask) -> Result<HttpResponse> {
     let Upload { texts, recording, places } = upload;
-    let recording = recording.ok_or_else(|| ApiError::invalid("file", "`file` is missing: send the recording as `file`"))?;
+    let recording =
+        recording.ok_or_else(|| ApiError::invalid("file", "`file` is missing: send the recording as `file`"))?;
     let Asked { model, format, stream, request } = Fields::read(&texts, task, recording.audio, recording.file_name)?;
     let lease = state.models.lease_listener(model.as_deref()).await?;
     let can_translate = task == SpeechTask::Transcribe || lease.model().capabilities.translation;
@@ -56,7 +57,8 @@ async fn answer(state: &State, upload: Upload, task: SpeechTask) -> Result<HttpR
 async fn translator_of(state: &State, listener: &Lease) -> Result<Translator> {
     let name = &listener.model().name;
     let Ok(chat) = state.model(None) else {
-        let message = format!("the model `{name}` cannot translate, and no chat model is loaded that could do it instead");
+        let message =
+            format!("the model `{name}` cannot translate, and no chat model is loaded that could do it instead");
         return Err(ApiError { param: Some("model".into()), ..ApiError::new(Kind::Unsupported, message) });
     };
     translator(state, Some(&chat.name)).await

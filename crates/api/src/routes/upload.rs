@@ -96,7 +96,8 @@ impl Upload {
         if self.recording.is_some() {
             return Err(ApiError::invalid("file", "`file` is given more than once; send one recording per request"));
         }
-        let file_name = part.content_disposition().and_then(|disposition| disposition.get_filename()).map(str::to_owned);
+        let file_name =
+            part.content_disposition().and_then(|disposition| disposition.get_filename()).map(str::to_owned);
         let audio = recording(part, bytes_max).await?;
         match &audio {
             AudioSource::Bytes(bytes) if bytes.is_empty() => {
@@ -128,7 +129,10 @@ async fn text(key: &str, mut part: Part) -> Result<String> {
         bytes.extend_from_slice(&chunk.map_err(unreadable)?);
         if bytes.len() > TEXT_BYTES_MAX {
             let shown: String = key.chars().take(100).collect();
-            return Err(ApiError::invalid(form::parts(&shown).0, format!("`{shown}` has more than {TEXT_BYTES_MAX} bytes")));
+            return Err(ApiError::invalid(
+                form::parts(&shown).0,
+                format!("`{shown}` has more than {TEXT_BYTES_MAX} bytes"),
+            ));
         }
     }
     String::from_utf8(bytes.into()).map_err(|_| {
@@ -154,11 +158,13 @@ async fn recording(mut part: Part, bytes_max: u64) -> Result<AudioSource> {
         return Ok(AudioSource::Bytes(waiting));
     }
     match spilled(file, waiting).await? {
-        (Some(mut file), _) => blocking(move || {
-            file.rewind().map_err(no_room)?;
-            Ok(AudioSource::File(file))
-        })
-        .await,
+        (Some(mut file), _) => {
+            blocking(move || {
+                file.rewind().map_err(no_room)?;
+                Ok(AudioSource::File(file))
+            })
+            .await
+        }
         (None, waiting) => Ok(AudioSource::Bytes(waiting)),
     }
 }
@@ -191,7 +197,8 @@ fn unreadable(error: MultipartError) -> ApiError {
             "send the recording as `file` in a form (multipart/form-data), as curl does with -F file=@PATH".to_owned()
         }
         MultipartError::BoundaryMissing => {
-            "the form cannot be read: its boundary is missing; let the client set the header Content-Type itself".to_owned()
+            "the form cannot be read: its boundary is missing; let the client set the header Content-Type itself"
+                .to_owned()
         }
         error => format!("the form cannot be read: {error}"),
     };

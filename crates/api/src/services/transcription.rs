@@ -2,9 +2,7 @@
 //! `routes/audio` calls it with a lease on the model.
 //! Invariant: dropping it cancels what is left; a future that is dropped loses no segment.
 
-use engine::{
-    Engine, Segment, SpeechTask, TranscribeRequest, TranscriptEvent, TranscriptSummary, Transcription,
-};
+use engine::{Engine, Segment, SpeechTask, TranscribeRequest, TranscriptEvent, TranscriptSummary, Transcription};
 
 use crate::error::{ApiError, Result};
 use crate::services::models::Lease;

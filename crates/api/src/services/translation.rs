@@ -90,7 +90,9 @@ mod tests {
     #[test]
     fn the_instruction_names_the_languages_and_ends_with_the_text() {
         let known = instruction(" Hallo! ", Some("german"), "english");
-        assert!(known.contains(" from the language german into the language english.") && known.ends_with("\n\nHallo!"));
+        assert!(
+            known.contains(" from the language german into the language english.") && known.ends_with("\n\nHallo!")
+        );
         assert!(!instruction("Hallo!", None, "en").contains("from"));
     }
 }

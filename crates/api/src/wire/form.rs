@@ -142,8 +142,12 @@ mod tests {
 
     #[test]
     fn texts_become_what_their_fields_are() {
-        let read = fields(&[("text", "12"), ("heat", " 0.5 "), ("count", "3"), ("flag", "True"), ("stray", "x")]).unwrap();
-        assert_eq!((read.text.as_deref(), read.warmth, read.count, read.flag), (Some("12"), Some(0.5), Some(3), Some(true)));
+        let read =
+            fields(&[("text", "12"), ("heat", " 0.5 "), ("count", "3"), ("flag", "True"), ("stray", "x")]).unwrap();
+        assert_eq!(
+            (read.text.as_deref(), read.warmth, read.count, read.flag),
+            (Some("12"), Some(0.5), Some(3), Some(true))
+        );
         let empty = fields(&[("text", ""), ("warmth", " "), ("flag", ""), ("words", "")]).unwrap();
         assert_eq!((empty.text, empty.warmth, empty.flag, empty.words), (None, None, None, None));
     }
@@ -161,7 +165,9 @@ mod tests {
         }
         assert_eq!(fields(&[("words", "a")]).unwrap().words, Some(Words(vec!["a".into()])));
         let object = serde_json::json!({"type": "x", "size": 0.5});
-        for sent in [&[("either[type]", "x"), ("either[size]", "0.5")][..], &[("either", r#"{"type": "x", "size": 0.5}"#)]] {
+        for sent in
+            [&[("either[type]", "x"), ("either[size]", "0.5")][..], &[("either", r#"{"type": "x", "size": 0.5}"#)]]
+        {
             assert_eq!(fields(sent).unwrap().either, Some(Anything(object.clone())), "{sent:?}");
         }
         assert_eq!(fields(&[("either", "auto")]).unwrap().either, Some(Anything("auto".into())));

@@ -2,17 +2,15 @@
 //! `routes/audio` reads them, whether they stand before the file or behind it.
 //! Invariant: what comes out lies in its documented range, and asks for nothing that its form of answer has no place for.
 
-use engine::{
-    AudioSource, Chunking, Doubts, SpeechTask, TimestampGranularities, TranscribeRequest, VoiceActivity,
-};
+use engine::{AudioSource, Chunking, Doubts, SpeechTask, TimestampGranularities, TranscribeRequest, VoiceActivity};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::error::{ApiError, Result};
 use crate::wire::form::{self, Field};
-use crate::wire::parameters::{parameters, shaped, within};
 use crate::wire::from_value;
+use crate::wire::parameters::{parameters, shaped, within};
 
 /// The file itself. It never stands among the texts.
 #[derive(Debug, Clone, Deserialize)]
@@ -157,7 +155,8 @@ impl Fields {
         }
         fields.check()?;
         let format = fields.format();
-        let (timestamps, logprobs, chunking) = (fields.timestamps(format)?, fields.logprobs(format)?, fields.chunking()?);
+        let (timestamps, logprobs, chunking) =
+            (fields.timestamps(format)?, fields.logprobs(format)?, fields.chunking()?);
         if fields.stream() && !matches!(format, Format::Json | Format::Text) {
             let message = "a stream is made of pieces of plain text; leave `response_format` out, or `stream`";
             return Err(ApiError::invalid("stream", message));
@@ -269,7 +268,10 @@ mod tests {
         assert_eq!((asked.model.as_deref(), asked.format, asked.stream), (Some("whisper-1"), Format::Json, false));
         let request = asked.request;
         let usual = TranscribeRequest::new("", AudioSource::Bytes(vec![]));
-        assert_eq!((request.beam_size, request.best_of, request.doubts), (usual.beam_size, usual.best_of, usual.doubts));
+        assert_eq!(
+            (request.beam_size, request.best_of, request.doubts),
+            (usual.beam_size, usual.best_of, usual.doubts)
+        );
         assert_eq!((request.timestamps, request.chunking), (usual.timestamps, usual.chunking));
         assert_eq!((request.language, request.temperature, request.logprobs), (None, None, false));
         assert_eq!(request.file_name.as_deref(), Some("a.wav"));

@@ -230,7 +230,12 @@ pub(crate) mod tests {
     }
 
     fn transcript() -> Transcript {
-        let word = |text: &str, start_seconds, end_seconds| Word { text: text.into(), start_seconds, end_seconds, probability: 0.9 };
+        let word = |text: &str, start_seconds, end_seconds| Word {
+            text: text.into(),
+            start_seconds,
+            end_seconds,
+            probability: 0.9,
+        };
         let words = vec![word(" The", 0.1 + 0.2, 0.5), word(" beach", 0.5, 1.1)];
         let segments = vec![
             Segment { words, ..segment(" The beach.", 0.0, 3.319_999_933_242_798) },

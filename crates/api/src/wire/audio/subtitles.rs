@@ -62,8 +62,11 @@ mod tests {
 
     #[test]
     fn cues_are_numbered_timed_and_escaped() {
-        let segments =
-            [segment(" Hello <there> & you.", 0.0, 3.3199), segment("  ", 3.32, 4.0), segment(" a --> b\n\nc", 3599.9996, 3661.5)];
+        let segments = [
+            segment(" Hello <there> & you.", 0.0, 3.3199),
+            segment("  ", 3.32, 4.0),
+            segment(" a --> b\n\nc", 3599.9996, 3661.5),
+        ];
         assert_eq!(
             srt(&segments),
             "1\n00:00:00,000 --> 00:00:03,320\nHello <there> & you.\n\n\
