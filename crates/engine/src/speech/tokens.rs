@@ -267,8 +267,8 @@ mod tests {
     #[test]
     fn the_configuration_is_read_and_bounded() {
         let generation = json!({
-            "suppress_tokens": [-1, 2, 5, 100_000, "x"], "begin_suppress_tokens": [1], "alignment_heads": [[1, 0], [9, 9], [1], 3],
-            "max_initial_timestamp_index": 7, "is_multilingual": false,
+            "suppress_tokens": [-1, 2, 5, 100_000, "x"], "begin_suppress_tokens": [1],
+            "alignment_heads": [[1, 0], [9, 9], [1], 3], "max_initial_timestamp_index": 7, "is_multilingual": false,
         });
         let tokens = SpeechTokens::new(toy_id, TOY.vocabulary, Some(&generation)).unwrap();
         assert!(tokens.suppressed.starts_with(&[2, 5]) && tokens.suppressed.is_sorted());

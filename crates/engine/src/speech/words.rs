@@ -3,7 +3,7 @@
 //! Invariant: a segment's words joined are its text, whatever bytes its tokens spell; they are in order of time, and no
 //! word reaches over a segment's border.
 //!
-//! As in OpenAI's whisper (timing.py and tokenizer.py): words part at spaces, in languages without spaces at characters;
+//! As in OpenAI's whisper (timing.py, tokenizer.py): words part at spaces, in languages without spaces at characters;
 //! punctuation joins the word it stands at but keeps that word's time; what lasts too long beside a pause is cut.
 
 use super::split;
