@@ -10,8 +10,9 @@ use super::languages::LANGUAGES;
 use crate::error::{Error, Result};
 use crate::transcript::SpeechTask;
 
-/// Seconds between one timestamp and the next, which is also the length of one frame of the encoder's output.
-pub const SECONDS_PER_TIMESTAMP: f64 = 0.02;
+/// Timestamps in a second; also frames of the encoder's output. To divide by it gives the number nearest to the decimal
+/// one, unlike to multiply by 0.02.
+pub const TIMESTAMPS_PER_SECOND: f64 = 50.0;
 /// Timestamps that a vocabulary may have: those of 30 seconds. A model that hears longer has more rows than this needs.
 const TIMESTAMPS_MAX: u32 = 1501;
 /// Tokens of the published vocabularies that know English alone.
