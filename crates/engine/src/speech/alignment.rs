@@ -228,6 +228,11 @@ mod tests {
     }
 
     #[test]
+    fn among_equal_paths_the_last_token_is_the_long_one() {
+        assert_eq!(warp(&[0.0; 12], 4), [0, 0, 0]);
+    }
+
+    #[test]
     fn speech_is_found_where_the_heads_look() {
         // Token i looks at frames 10 i to 10 i + 9, beside noise; one of the heads looks nowhere.
         let (heads, tokens, frames) = (3, 6, 50);

@@ -243,6 +243,7 @@ mod tests {
         assert!((timed.words[1].start_seconds - 0.3).abs() < 1e-9);
         assert!((timed.words[3].start_seconds - 1.1).abs() < 1e-9);
         assert_eq!(texts(&time(&[" a", " (", "["], &[0.0, 0.1, 0.2, 0.3], "en")), [" a", " (["]);
+        assert_eq!(texts(&time(&[" a", " b ", ".", " c"], &[0.0, 0.1, 0.2, 0.3, 0.4], "en")), [" a", " b ", ".", " c"]);
         assert_eq!(texts(&time(&[], &[], "en")), [""; 0]);
     }
 
