@@ -28,6 +28,7 @@ const RULES: &[Rule] = &[
             "crates/engine/src/scheduler/plan",
             "crates/engine/src/scheduler/queue",
             "crates/engine/src/kv/blocks",
+            "crates/engine/src/speech",
         ],
         except: &[],
     },

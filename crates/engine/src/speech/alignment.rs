@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use super::tokens::TIMESTAMPS_PER_SECOND;
+
 /// Frames that a median is taken over.
 const MEDIAN_FRAMES: usize = 7;
 /// Frames before and after the one in their middle.
@@ -48,6 +50,11 @@ pub fn first_frames(attention: Attention, rows: Range<usize>) -> Vec<usize> {
     }
     costs.iter_mut().for_each(|cost| *cost /= heads as f32);
     warp(&costs, frames)
+}
+
+/// When those frames begin, in seconds from the recording's beginning, for a window that begins at `offset_seconds`.
+pub fn seconds(first_frames: &[usize], offset_seconds: f64) -> Vec<f64> {
+    first_frames.iter().map(|&frame| offset_seconds + frame as f64 / TIMESTAMPS_PER_SECOND).collect()
 }
 
 /// Mean and deviation over one head's tokens, per frame, and a row with what it reflects at its ends.
@@ -221,6 +228,11 @@ mod tests {
     }
 
     #[test]
+    fn among_equal_paths_the_last_token_is_the_long_one() {
+        assert_eq!(warp(&[0.0; 12], 4), [0, 0, 0]);
+    }
+
+    #[test]
     fn speech_is_found_where_the_heads_look() {
         // Token i looks at frames 10 i to 10 i + 9, beside noise; one of the heads looks nowhere.
         let (heads, tokens, frames) = (3, 6, 50);
@@ -239,6 +251,12 @@ mod tests {
         for (token, &frame) in first.iter().enumerate() {
             assert!(frame.abs_diff(10 * token) <= 1, "{first:?}");
         }
+    }
+
+    #[test]
+    fn frames_are_two_hundredths_of_a_second() {
+        assert_eq!(seconds(&[0, 3, 1500], 0.0), [0.0, 0.06, 30.0]);
+        assert_eq!(seconds(&[1], 30.0), [30.02]);
     }
 
     #[test]

@@ -13,6 +13,14 @@ use crate::transcript::Doubts;
 /// The temperatures that are tried one after the other; the text of the last one stands in any case.
 pub const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 
+/// The temperatures for a request: the one that it names, if that is above 0, or else all.
+pub fn temperatures(requested: Option<f32>) -> Vec<f32> {
+    match requested {
+        Some(temperature) if temperature > 0.0 => vec![temperature],
+        _ => TEMPERATURES.to_vec(),
+    }
+}
+
 /// What is known of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
@@ -38,7 +46,7 @@ pub enum Verdict {
 impl Evidence {
     /// What becomes of the text. An average that is no number is a reason to try again.
     pub fn verdict(&self, doubts: &Doubts) -> Verdict {
-        let is_unlikely = !(self.avg_logprob >= doubts.logprob_min);
+        let is_unlikely = self.avg_logprob < doubts.logprob_min || self.avg_logprob.is_nan();
         if self.no_speech_prob > doubts.no_speech_max && (is_unlikely || self.avg_logprob == doubts.logprob_min) {
             Verdict::Silence
         } else if is_unlikely || self.compression_ratio > doubts.compression_ratio_max {
@@ -58,7 +66,7 @@ pub fn compression_ratio(text: &str) -> f32 {
     bytes.map_or(0.0, |bytes| text.len() as f32 / bytes.max(1) as f32)
 }
 
-/// Bytes of a zlib stream at the level that zlib takes by itself; none if the compressor fails, which it has no reason to.
+/// Bytes of a zlib stream at the level that zlib takes by itself; none if the compressor fails, as it has no reason to.
 fn stream_bytes(text: &[u8], strategy: CompressionStrategy) -> Option<usize> {
     const LEVEL: i32 = 6;
     const WINDOW_BITS: i32 = 15;
@@ -116,6 +124,14 @@ mod tests {
         }
         assert!(compression_ratio("The quick brown fox jumps over the lazy dogs.") < 1.0);
         assert!(compression_ratio(&"Thanks for watching it.".repeat(20)) > 10.0);
+    }
+
+    #[test]
+    fn a_temperature_above_zero_stands_alone() {
+        assert_eq!(temperatures(Some(0.7)), [0.7]);
+        for requested in [None, Some(0.0), Some(-0.0), Some(f32::NAN)] {
+            assert_eq!(temperatures(requested), TEMPERATURES);
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The languages that Whisper's vocabularies have a token for, by code and by English name.
-//! The door asks it what a request's `language` means, `tokens` which tokens to look for, and the API how one is called.
+//! The door asks it what a request's `language` means, `tokens` which tokens to look for, the API how one is called.
 //! Invariant: the order is that of the tokens `<|en|>`, `<|zh|>`, ... in every multilingual vocabulary.
 
 /// Code and English name, in the order of the vocabulary; the last one came with the third large model. Codes are of

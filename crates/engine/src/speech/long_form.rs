@@ -1,6 +1,6 @@
 //! What one window remembers of those before it: the text that stands before its own, and whether it is a loop.
 //! The speech pipeline keeps a [`History`] per recording that is heard window after window.
-//! Invariant: what is remembered is bounded, and a text that came of a high temperature or of a loop is never handed on.
+//! Invariant: what is remembered is bounded, and what came of a high temperature or of a loop is never handed on.
 
 /// Above this a text was drawn at a temperature too high to build upon.
 const TEMPERATURE_MAX: f32 = 0.5;

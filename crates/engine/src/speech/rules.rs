@@ -3,10 +3,10 @@
 //! Invariant: a token that the rules forbid has a logit of minus infinity afterwards, and no other logit is changed;
 //! nothing is allocated.
 //!
-//! With timestamps (OpenAI's whisper, decoding.py, `ApplyTimestampRules`): a text begins with one, of which the greatest
-//! is bounded; they come in pairs, the end of one segment and the beginning of the next, but for the first and the last;
-//! they never fall, and a segment is never empty of time; and where all timestamps together are likelier than the
-//! likeliest other token, one of them it is.
+//! With timestamps (OpenAI's whisper, decoding.py, `ApplyTimestampRules`): a text begins with one, not far from 0; they
+//! come in pairs, the end of one segment and the beginning of the next, but for the first and the last; they never fall,
+//! and a segment is never empty of time; and where all timestamps together are likelier than the likeliest other token,
+//! one of them it is.
 
 use std::ops::Range;
 

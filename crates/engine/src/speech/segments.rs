@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::tokens::SECONDS_PER_TIMESTAMP;
+use super::tokens::TIMESTAMPS_PER_SECOND;
 
 /// Where a window lies in the recording.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +55,7 @@ pub fn cut(tokens: &[u32], timestamps: &Range<u32>, window: Window, tail: Tail) 
     let is_timestamp = |at: usize| tokens.get(at).is_some_and(|token| timestamps.contains(token));
     let seconds = |at: usize| {
         let index = tokens.get(at).map_or(0, |token| token.saturating_sub(timestamps.start));
-        f64::from(index) * SECONDS_PER_TIMESTAMP
+        f64::from(index) / TIMESTAMPS_PER_SECOND
     };
     let count = tokens.len();
     let ends_in_silence = count >= 2 && is_timestamp(count - 1) && !is_timestamp(count - 2);

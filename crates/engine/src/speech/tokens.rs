@@ -10,8 +10,9 @@ use super::languages::LANGUAGES;
 use crate::error::{Error, Result};
 use crate::transcript::SpeechTask;
 
-/// Seconds between one timestamp and the next, which is also the length of one frame of the encoder's output.
-pub const SECONDS_PER_TIMESTAMP: f64 = 0.02;
+/// Timestamps in a second; also frames of the encoder's output. To divide by it gives the number nearest to the decimal
+/// one, unlike to multiply by 0.02.
+pub const TIMESTAMPS_PER_SECOND: f64 = 50.0;
 /// Timestamps that a vocabulary may have: those of 30 seconds. A model that hears longer has more rows than this needs.
 const TIMESTAMPS_MAX: u32 = 1501;
 /// Tokens of the published vocabularies that know English alone.
@@ -267,8 +268,8 @@ mod tests {
     #[test]
     fn the_configuration_is_read_and_bounded() {
         let generation = json!({
-            "suppress_tokens": [-1, 2, 5, 100_000, "x"], "begin_suppress_tokens": [1], "alignment_heads": [[1, 0], [9, 9], [1], 3],
-            "max_initial_timestamp_index": 7, "is_multilingual": false,
+            "suppress_tokens": [-1, 2, 5, 100_000, "x"], "begin_suppress_tokens": [1],
+            "alignment_heads": [[1, 0], [9, 9], [1], 3], "max_initial_timestamp_index": 7, "is_multilingual": false,
         });
         let tokens = SpeechTokens::new(toy_id, TOY.vocabulary, Some(&generation)).unwrap();
         assert!(tokens.suppressed.starts_with(&[2, 5]) && tokens.suppressed.is_sorted());

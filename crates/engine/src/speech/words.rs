@@ -3,7 +3,7 @@
 //! Invariant: a segment's words joined are its text, whatever bytes its tokens spell; they are in order of time, and no
 //! word reaches over a segment's border.
 //!
-//! As in OpenAI's whisper (timing.py and tokenizer.py): words part at spaces, in languages without spaces at characters;
+//! As in OpenAI's whisper (timing.py, tokenizer.py): words part at spaces, in languages without spaces at characters;
 //! punctuation joins the word it stands at but keeps that word's time; what lasts too long beside a pause is cut.
 
 use super::split;
@@ -243,6 +243,7 @@ mod tests {
         assert!((timed.words[1].start_seconds - 0.3).abs() < 1e-9);
         assert!((timed.words[3].start_seconds - 1.1).abs() < 1e-9);
         assert_eq!(texts(&time(&[" a", " (", "["], &[0.0, 0.1, 0.2, 0.3], "en")), [" a", " (["]);
+        assert_eq!(texts(&time(&[" a", " b ", ".", " c"], &[0.0, 0.1, 0.2, 0.3, 0.4], "en")), [" a", " b ", ".", " c"]);
         assert_eq!(texts(&time(&[], &[], "en")), [""; 0]);
     }
 
