@@ -11,19 +11,19 @@ use serde_json::json;
 use crate::client::{Answer, Request};
 use crate::service::Service;
 
-const PATH: &str = "/v1/audio/transcriptions";
+pub(crate) const PATH: &str = "/v1/audio/transcriptions";
 const BOUNDARY: &str = "a-line-that-stands-in-no-recording";
 
 /// A form under construction.
 #[derive(Default)]
-struct Form(Vec<u8>);
+pub(crate) struct Form(Vec<u8>);
 
 impl Form {
-    fn text(self, name: &str, text: &str) -> Self {
+    pub(crate) fn text(self, name: &str, text: &str) -> Self {
         self.part(&format!("form-data; name=\"{name}\""), None, text.as_bytes())
     }
 
-    fn file(self, file_name: &str, bytes: &[u8]) -> Self {
+    pub(crate) fn file(self, file_name: &str, bytes: &[u8]) -> Self {
         let head = format!("form-data; name=\"file\"; filename=\"{file_name}\"");
         self.part(&head, Some("application/octet-stream"), bytes)
     }
@@ -44,12 +44,12 @@ impl Form {
         self.0
     }
 
-    fn send(self, service: &Service, path: &str) -> Answer {
+    pub(crate) fn send(self, service: &Service, path: &str) -> Answer {
         with_type(path, |request| request.send_bytes(service.address, &self.ended()))
     }
 
     /// Sends the beginning of a form that never ends.
-    fn begin(self, service: &Service) -> TcpStream {
+    pub(crate) fn begin(self, service: &Service) -> TcpStream {
         with_type(PATH, |request| request.post_bytes(service.address, &self.0, self.0.len() + 1000))
     }
 }
@@ -60,7 +60,7 @@ fn with_type<T>(path: &str, ask: impl FnOnce(Request<'_>) -> T) -> T {
 }
 
 /// So many seconds of a tone, as wav: 16 bits, 16 kHz, one channel.
-fn tone(seconds: f64) -> Vec<u8> {
+pub(crate) fn tone(seconds: f64) -> Vec<u8> {
     let samples: Vec<u8> = (0..(seconds * 16_000.0) as u32)
         .flat_map(|i| (((f64::from(i) * 0.17).sin() * 8000.0) as i16).to_le_bytes())
         .collect();
@@ -78,7 +78,7 @@ fn tone(seconds: f64) -> Vec<u8> {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, param: Option<&str>) -> String {
+pub(crate) fn refused(answer: &Answer, status: u16, param: Option<&str>) -> String {
     let error = &answer.json()["error"];
     assert_eq!((answer.status, &error["param"]), (status, &json!(param)), "{error}");
     error["message"].as_str().unwrap().to_owned()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::service::Service;
 
-fn document() -> Value {
+pub(crate) fn document() -> Value {
     Service::shared().get("/openapi.json").json()
 }
 
@@ -68,7 +68,7 @@ fn is_of(value: &Value, name: &str) -> bool {
 }
 
 #[track_caller]
-fn fits(document: &Value, name: &str, value: &Value) {
+pub(crate) fn fits(document: &Value, name: &str, value: &Value) {
     let schema = &document["components"]["schemas"][name];
     assert!(schema.is_object(), "there is no schema {name}");
     let found = problems(document, schema, value, name);

@@ -27,6 +27,7 @@ mod seeds;
 mod service;
 mod switching;
 mod tidy;
+mod transcripts;
 
 #[path = "support/random_model.rs"]
 mod random_model;

@@ -90,9 +90,9 @@ parameters! {
         /// `false` hears the silence too, window after window, as the reference does, instead of cutting at pauses.
         vad_filter: bool = true;
         /// Texts that are kept in view while decoding at temperature 0; 1 is greedy.
-        beam_size: u32 = 1, within 1..=10;
+        beam_size: u32 = 1, within 1..=8;
         /// Draws at a temperature above 0, of which the likeliest counts.
-        best_of: u32 = 1, within 1..=10;
+        best_of: u32 = 1, within 1..=8;
         /// Keeps what was written before what follows: one style throughout, but parts wait for one another.
         condition_on_previous_text: bool = false;
         /// Text that compresses better than this repeats itself, and is tried again.

@@ -6,8 +6,8 @@ use engine::{Segment, SpeechTask, TimestampGranularities, TranscriptSummary};
 use serde::Serialize;
 
 use super::request::Format;
+use super::subtitles;
 use super::text::{joined, language_name};
-use super::{subtitles, text};
 use crate::wire::logprobs::{PlainLogprob, plain_logprobs};
 
 /// Positions that the encoder makes of a second.
@@ -142,7 +142,7 @@ impl Transcript {
         let words = || self.segments.iter().flat_map(|segment| &segment.words).map(timed_word).collect();
         let segments = || self.segments.iter().enumerate().map(timed_segment).collect();
         let language = match self.task {
-            SpeechTask::Transcribe => text::language_name(&self.summary.language),
+            SpeechTask::Transcribe => language_name(&self.summary.language),
             // That of the text, not of the recording.
             SpeechTask::Translate => language_name("en"),
         };
@@ -152,7 +152,7 @@ impl Transcript {
                 SpeechTask::Transcribe => "transcribe",
                 SpeechTask::Translate => "translate",
             },
-            language: &language,
+            language,
             duration: rounded(seconds),
             text: &text,
             words: self.timestamps.word.then(words),
@@ -268,6 +268,7 @@ pub(crate) mod tests {
         let keys: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["task", "language", "duration", "text", "segments", "usage"]);
         assert_eq!((&answer["task"], &answer["duration"]), (&json!("transcribe"), &json!(8.47)));
+        assert_eq!(answer["language"], "english");
         assert_eq!(answer["usage"], json!({"type": "duration", "seconds": 9}));
         assert_eq!(
             answer["segments"][0],

@@ -2,9 +2,8 @@
 //! Answers and streams are made with it.
 //! Invariant: the pieces joined are the whole text, without blanks at either end.
 
-use std::borrow::Cow;
-
 use engine::Segment;
+use engine::speech::languages;
 
 /// Joins the texts of segments: blanks at the beginning are dropped, those at the end held back until more comes.
 #[derive(Debug, Default)]
@@ -34,13 +33,18 @@ pub fn joined(segments: &[Segment]) -> String {
 }
 
 /// The English name of a language, as OpenAI's answers have it: `english` for `en`.
-pub fn language_name(code: &str) -> Cow<'_, str> {
-    Cow::Borrowed(code)
+pub fn language_name(code: &str) -> &str {
+    languages::name_of(code).unwrap_or(code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn languages_have_english_names() {
+        assert_eq!((language_name("en"), language_name("de"), language_name("xx")), ("english", "german", "xx"));
+    }
 
     #[test]
     fn pieces_joined_are_the_text_without_blanks_around_it() {
