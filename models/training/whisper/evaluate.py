@@ -78,7 +78,7 @@ class Folder:
         inputs = self.processor(item.sound / 32768, sampling_rate=16000, return_tensors="pt").input_features
         told = language if self.tell_language else None
         tokens = self.model.generate(inputs, language=told, task=task)
-        return self.processor.batch_decode(tokens, skip_special_tokens=True)[0]
+        return self.processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
 
 
 def main() -> None:

@@ -155,6 +155,7 @@ def write_folder(folder: Path, model: Whisper, tokenizer: Tokenizer) -> int:
     (folder / "tokenizer.json").write_text(tokenizer.to_str() + "\n")
     weights = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in model.exported().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

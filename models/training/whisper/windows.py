@@ -166,7 +166,11 @@ class Maker:
         timed = rng.random() < 0.5
         body: list[tuple[int, tuple[float, float]]] = []
         nowhere = (-1.0, -1.0)
-        time = lambda sample: (ids.first_time + first_position + min(positions, round(sample / samples)), nowhere)
+
+        def time(sample: int) -> tuple[int, tuple[float, float]]:
+            place = min(positions, round(sample / samples))
+            return ids.first_time + first_position + place, (place - 1.0, place + 1.0)
+
         for item, start in zip(spoken, starts):
             sound = item.clip.sound
             part = sound[: len(source) - start]
