@@ -2,7 +2,7 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | sampling, seq2seq, encoder, decoder | kv, batch, weights |
+//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | speech, sampling, seq2seq, encoder, decoder | kv, batch, weights |
 //! tokens, ops, device, audio | transcript, output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
@@ -27,6 +27,7 @@ pub mod request;
 pub mod sampling;
 pub mod scheduler;
 pub mod seq2seq;
+pub mod speech;
 pub mod tokens;
 pub mod transcript;
 pub mod transcription;

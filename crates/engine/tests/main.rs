@@ -32,6 +32,7 @@ mod ops_quantize;
 mod parity;
 mod requests;
 mod speculation;
+mod speech;
 mod tokens_fixtures;
 mod tokens_vectors;
 mod toys;

@@ -8,6 +8,7 @@ pub(crate) mod folder;
 pub(crate) mod gguf;
 #[path = "../gguf_writer.rs"]
 pub(crate) mod gguf_writer;
+pub(crate) mod speech;
 pub(crate) mod vocabulary;
 
 use serde_json::Value;
@@ -141,10 +142,14 @@ impl ToyTensor {
         } else {
             (0.0, 127, 2f32.powi(-10))
         };
-        let random = SplitMix64::new(SEED ^ fnv1a64_of(self.name.as_bytes()));
-        let whole = |random: u64| ((random >> 33) % (2 * bound + 1)) as i64 - bound as i64;
-        random.take(self.elements()).map(|random| middle + whole(random) as f32 * unit).collect()
+        whole_numbers(&self.name, self.elements(), bound).map(|whole| middle + whole as f32 * unit).collect()
     }
+}
+
+/// Whole numbers from -bound to bound that hang on the name and the place alone.
+pub(crate) fn whole_numbers(name: &str, count: usize, bound: u64) -> impl Iterator<Item = i64> {
+    let random = SplitMix64::new(SEED ^ fnv1a64_of(name.as_bytes())).take(count);
+    random.map(move |random| ((random >> 33) % (2 * bound + 1)) as i64 - bound as i64)
 }
 
 /// FNV-1a of `bytes`.

@@ -48,7 +48,9 @@ impl LogMel {
     /// An error if a model's file says something that no spectrum has.
     pub fn new(bins: usize, window_frames: usize) -> Result<Self> {
         if !(1..=SPECTRUM_BINS).contains(&bins) {
-            return Err(Error::unreadable(format!("{bins} mel bins; a spectrum of {SPECTRUM_BINS} has at most as many")));
+            return Err(Error::unreadable(format!(
+                "{bins} mel bins; a spectrum of {SPECTRUM_BINS} has at most as many"
+            )));
         }
         // Two rows are the least that the reflection at both ends reaches into.
         if !(4..=360_000).contains(&window_frames) {
@@ -215,9 +217,8 @@ mod tests {
         let log = |row: usize, bin: usize| {
             let filter = &mel.filters[bin];
             let bins = filter.weights.iter().enumerate();
-            let power: f64 = bins
-                .map(|(at, weight)| f64::from(*weight) * power_of(&mel, &samples, row, filter.first + at))
-                .sum();
+            let power: f64 =
+                bins.map(|(at, weight)| f64::from(*weight) * power_of(&mel, &samples, row, filter.first + at)).sum();
             power.max(1e-10).log10()
         };
         // The ends are mirrored, the middle is not.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::encoders::{self, EncoderTraits};
 use super::memory;
+use super::speech::{self, SpeechTraits};
 use crate::config::{EngineConfig, Quantization};
 use crate::decoder::Decoder;
 use crate::device;
@@ -20,7 +21,7 @@ use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
 use crate::pipelines::embed::DecoderEmbedding;
 use crate::pipelines::text::TextPipeline;
-use crate::pipelines::{TextEncoder, TextModel};
+use crate::pipelines::{SpeechModel, TextEncoder, TextModel};
 use crate::progress::Progress;
 use crate::scheduler::speculation::draft_model::Draft;
 use crate::tokens::Tokenizer;
@@ -44,6 +45,8 @@ pub(super) enum Model {
     Text { model: Box<dyn TextModel>, draft: Option<Draft> },
     /// It makes vectors of texts, or classes.
     Encoder { model: Box<dyn TextEncoder>, traits: Box<EncoderTraits> },
+    /// It writes down what it hears.
+    Speech { model: Box<dyn SpeechModel>, traits: Box<SpeechTraits> },
 }
 
 /// What files hold, packed: all of a model but the memory for keys and values.
@@ -142,13 +145,16 @@ pub(super) fn assemble(
     progress: &dyn Progress,
 ) -> Result<Assembled> {
     let open = weights::open(files)?;
+    let no_draft = |what: &str| match draft_files {
+        Some(_) => Err(Error::invalid("draft_model", format!("a model that {what} has no use for a draft model"))),
+        None => Ok(()),
+    };
+    if let Some(family) = speech::family(&open)? {
+        no_draft("listens")?;
+        return speech::assemble(family, &open, config, pool, progress);
+    }
     if let Some(family) = encoders::family(&open)? {
-        if draft_files.is_some() {
-            return Err(Error::invalid(
-                "draft_model",
-                "a model that makes vectors of texts has no use for a draft model",
-            ));
-        }
+        no_draft("makes vectors of texts")?;
         return encoders::assemble(family, &open, config, pool, progress);
     }
     let opened = Opened::read(&open, config.quantize, pool, progress)?;

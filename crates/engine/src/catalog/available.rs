@@ -8,11 +8,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
-use super::encoders;
+use super::{encoders, speech};
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;
 use crate::output::AvailableModel;
+use crate::speech::tokens::ENGLISH_VOCABULARY;
 use crate::vectors::Capabilities;
 use crate::weights::{self, Description, ModelFiles, Weights, hub};
 
@@ -101,6 +102,20 @@ impl Heads {
 
 fn read(files: &ModelFiles) -> Result<Head> {
     let open = weights::open(files)?;
+    if let Some(family) = speech::family(&open)? {
+        if let Description::Safetensors { files, .. } = &open.description {
+            tokenizer_path(files)?;
+        }
+        // Whether it knows more than English shows in its tokens; the head tells by its vocabulary, as the publisher does.
+        let is_multilingual = family.config.decoder.vocabulary != ENGLISH_VOCABULARY;
+        return Ok(Head {
+            capabilities: speech::capabilities(&family.config, is_multilingual),
+            family: family.name,
+            quantization: prevailing_type(open.weights.as_ref()),
+            context_tokens: u32::try_from(family.config.decoder.tokens_max).unwrap_or(u32::MAX),
+            parameters: count_parameters(open.weights.as_ref()),
+        });
+    }
     if let Some(family) = encoders::family(&open)? {
         if let Description::Safetensors { files, .. } = &open.description {
             tokenizer_path(files)?;

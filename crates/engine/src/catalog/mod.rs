@@ -6,6 +6,7 @@ mod assemble;
 mod available;
 mod encoders;
 mod memory;
+mod speech;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,17 +23,20 @@ use crate::ops::packed::Tier;
 use crate::ops::pool::Pool;
 use crate::output::{AvailableModel, ModelInfo, Stats};
 use crate::pipelines::encode::{EncodeJob, Purpose};
-use crate::pipelines::{TextEncoder, TextModel};
+use crate::pipelines::{SpeechModel, SpeechStep, TextEncoder, TextModel, TextRows};
 use crate::progress::Progress;
 use crate::scheduler::continuous::{Continuous, Limits};
 use crate::scheduler::counters::Counters;
 use crate::scheduler::encoding::EncodeQueue;
 use crate::scheduler::encoding_loop::{EncodeLimits, EncodeLoop};
+use crate::scheduler::listening::SpeechQueue;
+use crate::scheduler::listening_loop::ListeningLoop;
 use crate::scheduler::queue::Queue;
 use crate::tokens::{Framed, Tokenizer};
 use crate::weights;
 
 pub use encoders::EncoderTraits;
+pub use speech::SpeechTraits;
 
 /// A model as a person names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +99,9 @@ impl ModelSource {
 /// of text, and the weights are read less often.
 const ENCODE_TOKENS_MIN: usize = 1024;
 
+/// Recordings that are written down at once at most: each has a thread and some windows in memory.
+const RECORDINGS_MAX: usize = 32;
+
 /// A reader that takes nothing for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
@@ -102,6 +109,7 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 enum Work {
     Text(Arc<Queue>),
     Encoder { queue: Arc<EncodeQueue>, traits: Box<EncoderTraits> },
+    Speech { queue: Arc<SpeechQueue>, traits: Arc<SpeechTraits> },
 }
 
 /// A model that is ready: its tokenizer, its waiting line, its thread.
@@ -123,7 +131,7 @@ impl Loaded {
     pub fn text(&self) -> Result<&Queue> {
         match &self.work {
             Work::Text(queue) => Ok(queue),
-            Work::Encoder { .. } => Err(self.cannot("continue text")),
+            Work::Encoder { .. } | Work::Speech { .. } => Err(self.cannot("continue text")),
         }
     }
 
@@ -134,7 +142,18 @@ impl Loaded {
     pub fn encoder(&self, what: &str) -> Result<(&EncodeQueue, &EncoderTraits)> {
         match &self.work {
             Work::Encoder { queue, traits } => Ok((queue, traits)),
-            Work::Text(_) => Err(self.cannot(what)),
+            Work::Text(_) | Work::Speech { .. } => Err(self.cannot(what)),
+        }
+    }
+
+    /// The way in for recordings to be written down, and what must be known of this model for it.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if the model does not listen.
+    pub fn speech(&self) -> Result<(&Arc<SpeechQueue>, &Arc<SpeechTraits>)> {
+        match &self.work {
+            Work::Speech { queue, traits } => Ok((queue, traits)),
+            Work::Text(_) | Work::Encoder { .. } => Err(self.cannot("transcribe")),
         }
     }
 
@@ -154,6 +173,7 @@ impl Loaded {
         match &self.work {
             Work::Text(queue) => queue.close(),
             Work::Encoder { queue, .. } => queue.close(),
+            Work::Speech { queue, .. } => queue.close(),
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -283,6 +303,14 @@ impl Catalog {
                 let run = EncodeLoop::new(model, queue.clone(), counters.clone(), limits);
                 (Work::Encoder { queue, traits }, counters, spawn("encoder", Box::new(move || run.run()))?)
             }
+            Model::Speech { mut model, traits } => {
+                warm_up_speech(model.as_mut(), &traits).map_err(|e| e.context(&info.name))?;
+                let queue = Arc::new(SpeechQueue::new(config.queue_requests_max.min(RECORDINGS_MAX)));
+                let counters = Arc::new(Counters::new(0));
+                let run = ListeningLoop::new(model, traits.speech.clone(), queue.clone(), counters.clone());
+                let work = Work::Speech { queue, traits: Arc::from(traits) };
+                (work, counters, spawn("speech", Box::new(move || run.run()))?)
+            }
         };
         Ok(Loaded { info, tokenizer, work, counters, thread: Mutex::new(Some(thread)) })
     }
@@ -329,6 +357,21 @@ fn warm_up_encoder(model: &mut dyn TextEncoder, traits: &EncoderTraits) -> Resul
     if answers.iter().flatten().any(|number| number.is_nan()) {
         return Err(Error::unreadable("the weights give no numbers (NaN)"));
     }
+    Ok(())
+}
+
+/// The same for a model that listens: silence, and the first token of a text about it.
+fn warm_up_speech(model: &mut dyn SpeechModel, traits: &SpeechTraits) -> Result<()> {
+    let mut mel = Vec::new();
+    traits.mel.compute(&[], &mut mel)?;
+    model.encode(&mel, 0, false)?;
+    let tokens = vec![traits.speech.tokens.start_of_transcript];
+    let text = TextRows { text: 0, window: 0, start: 0, tokens, logits: vec![0] };
+    let logits = model.forward(&SpeechStep { copies: Vec::new(), texts: vec![text] })?;
+    if logits.values.iter().any(|logit| logit.is_nan()) {
+        return Err(Error::unreadable("the weights give no numbers (NaN)"));
+    }
+    model.take_back(logits);
     Ok(())
 }
 

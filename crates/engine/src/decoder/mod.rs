@@ -137,6 +137,7 @@ impl Decoder {
     /// All layers over a step's rows, and what the last one still adds to them.
     fn layers(&self, batch: &Batch, pages: &mut Pages) -> Result<(Lent<'_>, Option<Lent<'_>>)> {
         let pool = &*self.pool;
+        let _turn = pool.hold(batch.tokens.len());
         let spans: Vec<QuerySpan<'_>> = batch
             .spans
             .iter()

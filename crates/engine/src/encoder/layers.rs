@@ -101,6 +101,7 @@ impl Layers {
     /// `Internal` for a fault.
     pub(crate) fn forward<'a>(&'a self, mut x: Lent<'a>, lengths: &[usize]) -> Result<Lent<'a>> {
         let pool = &*self.pool;
+        let _turn = pool.hold(lengths.iter().sum());
         let step = self.step(lengths);
         let norm_first = self.config.norm_first;
         let kept = if norm_first { Kept::Sum } else { Kept::Normed };

@@ -15,7 +15,7 @@ pub use config_json::from_config_json;
 pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf, pooling_from_gguf};
 pub use gguf_keys::from_gguf;
 pub use gguf_vocabulary::vocabulary_from_gguf;
-pub use speech::{SpeechFamily, speech_from_config_json};
+pub use speech::{SpeechFamily, speech_from_config_json, speech_from_gguf, speech_vocabulary_from_gguf};
 
 use crate::decoder::config::DecoderConfig;
 use crate::error::{Error, Result};

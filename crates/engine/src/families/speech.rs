@@ -1,8 +1,8 @@
-//! From a config.json to the shape of a model that listens: Whisper in all its sizes, distilled ones too.
+//! From a config.json, or a file of whisper.cpp, to the shape of a model that listens: Whisper in all its sizes, distilled ones too.
 //! The catalog asks at load, before it asks for an encoder or a decoder.
 //! Invariant: no arithmetic on weights here; what the stack cannot express is refused by name.
 
-use serde_json::Value;
+use serde_json::json;
 
 use super::config_json::{flag, optional_size, size};
 use super::encoder_names::WHISPER;
@@ -10,12 +10,22 @@ use crate::encoder::config::{EncoderConfig, Positions};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::seq2seq::config::{DecoderConfig, SpeechConfig};
+use crate::speech::languages::LANGUAGES;
+use crate::tokens::Vocabulary;
+use crate::weights::gguf::Metadata;
 
 /// The one family so far.
 pub(super) const NAME: &str = "whisper";
 
 /// Norms add this to the variance; the files do not say it.
 const NORM_EPS: f32 = 1e-5;
+
+/// Tokens behind the ordinary ones in every vocabulary; the languages come behind the first two.
+const BEFORE_LANGUAGES: [&str; 2] = ["<|endoftext|>", "<|startoftranscript|>"];
+const BEHIND_LANGUAGES: [&str; 6] =
+    ["<|translate|>", "<|transcribe|>", "<|startoflm|>", "<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"];
+/// Timestamps of a window of 30 seconds.
+const TIMESTAMPS: usize = 1501;
 
 /// A family of models that listen, with the shape that it asks for.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,14 +40,14 @@ pub struct SpeechFamily {
 ///
 /// # Errors
 /// `ModelUnreadable` for a missing or impossible key, or a variant that the stack lacks.
-pub fn speech_from_config_json(config: &Value) -> Result<Option<SpeechFamily>> {
-    if config.get("model_type").and_then(Value::as_str) != Some(NAME) {
+pub fn speech_from_config_json(config: &serde_json::Value) -> Result<Option<SpeechFamily>> {
+    if config.get("model_type").and_then(serde_json::Value::as_str) != Some(NAME) {
         return Ok(None);
     }
     if flag(config, "scale_embedding") {
         return Err(Error::unreadable("config.json: a Whisper that scales its embedding is not supported"));
     }
-    let name = config.get("activation_function").and_then(Value::as_str).unwrap_or("gelu");
+    let name = config.get("activation_function").and_then(serde_json::Value::as_str).unwrap_or("gelu");
     let activation = Activation::named(name)
         .ok_or_else(|| Error::unreadable(format!("config.json: the activation {name:?} is not supported")))?;
     let (hidden, vocabulary) = (size(config, "d_model")?, size(config, "vocab_size")?);
@@ -74,6 +84,57 @@ pub fn speech_from_config_json(config: &Value) -> Result<Option<SpeechFamily>> {
     Ok(Some(SpeechFamily { name: NAME, config }))
 }
 
+/// The model that whisper.cpp's file describes; none if it describes none that listens.
+///
+/// # Errors
+/// `ModelUnreadable` for a missing or impossible key.
+pub fn speech_from_gguf(metadata: &Metadata) -> Result<Option<SpeechFamily>> {
+    if metadata.optional::<&str>("general.architecture")? != Some(NAME) {
+        return Ok(None);
+    }
+    let size = |key: &str| metadata.required::<usize>(&format!("whisper.{key}"));
+    // Their keys are ours to choose: the format has numbers in a fixed order.
+    let config = json!({
+        "model_type": NAME,
+        "vocab_size": size("vocabulary_size")?,
+        "num_mel_bins": size("mel_count")?,
+        "d_model": size("embedding_length")?,
+        "encoder_layers": size("audio_block_count")?,
+        "decoder_layers": size("text_block_count")?,
+        "encoder_attention_heads": size("audio_head_count")?,
+        "decoder_attention_heads": size("text_head_count")?,
+        "encoder_ffn_dim": 4 * size("embedding_length")?,
+        "decoder_ffn_dim": 4 * size("embedding_length")?,
+        "max_source_positions": size("audio_context_length")?,
+        "max_target_positions": size("context_length")?,
+    });
+    speech_from_config_json(&config)
+}
+
+/// The vocabulary of such a file: its ordinary tokens, and the special ones that its size leaves room for.
+///
+/// # Errors
+/// `ModelUnreadable` if there is no room for them.
+pub fn speech_vocabulary_from_gguf(metadata: &Metadata) -> Result<Vocabulary> {
+    let size = metadata.required::<usize>("whisper.vocabulary_size")?;
+    let spelled = metadata.required::<&[String]>("whisper.token_bytes")?;
+    // Each character is a byte.
+    let bytes = |token: &String| token.chars().map(|character| character as u32 as u8).collect::<Vec<u8>>();
+    let ordinary: Vec<Vec<u8>> = spelled.iter().map(bytes).collect();
+    let fixed = BEFORE_LANGUAGES.len() + BEHIND_LANGUAGES.len() + TIMESTAMPS;
+    let languages = size.checked_sub(ordinary.len() + fixed).filter(|&count| count <= LANGUAGES.len());
+    let languages = languages.ok_or_else(|| {
+        Error::unreadable(format!("a vocabulary of {size} with {} ordinary tokens is no Whisper's", ordinary.len()))
+    })?;
+    let named = |name: &&str| (*name).to_owned();
+    let mut specials: Vec<String> = BEFORE_LANGUAGES.iter().map(named).collect();
+    specials.extend(LANGUAGES.iter().take(languages).map(|(code, _)| format!("<|{code}|>")));
+    specials.extend(BEHIND_LANGUAGES.iter().map(named));
+    specials.extend((0..TIMESTAMPS).map(|index| format!("<|{}.{:02}|>", index / 50, index % 50 * 2)));
+    let end = ordinary.len() as u32;
+    Ok(Vocabulary { eos: Some(end), ..Vocabulary::of_ranks(&ordinary, specials) })
+}
+
 /// Checks that the stacks can be built so at all.
 fn checked(config: SpeechConfig) -> Result<SpeechConfig> {
     let SpeechConfig { encoder, decoder, mel_bins, positions } = &config;
@@ -105,7 +166,7 @@ fn checked(config: SpeechConfig) -> Result<SpeechConfig> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::weights::gguf::{List, Value};
 
     #[test]
     fn a_config_is_read_and_what_is_wrong_is_named() {
@@ -122,5 +183,27 @@ mod tests {
         config.as_object_mut().unwrap().remove("d_model");
         assert!(speech_from_config_json(&config).unwrap_err().message.contains("d_model"));
         assert_eq!(speech_from_config_json(&json!({"model_type": "llama"})).unwrap(), None);
+    }
+
+    #[test]
+    fn a_vocabulary_of_whisper_cpp_gets_the_special_tokens_that_there_is_room_for() {
+        let bytes: Vec<String> = (0..=255u8).map(|byte| char::from(byte).to_string()).collect();
+        let of = |size: u64| {
+            let pairs = [
+                ("whisper.vocabulary_size", Value::Unsigned(size)),
+                ("whisper.token_bytes", Value::List(List::Text(bytes.clone()))),
+            ];
+            let metadata: Metadata = pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            speech_vocabulary_from_gguf(&metadata)
+        };
+        let vocabulary = of(256 + 8 + 2 + 1501).unwrap();
+        let place = |name: &str| vocabulary.tokens.iter().position(|token| token == name);
+        assert_eq!((place("<|endoftext|>"), place("<|en|>"), place("<|zh|>")), (Some(256), Some(258), Some(259)));
+        assert_eq!(
+            (place("<|translate|>"), place("<|notimestamps|>"), place("<|0.00|>")),
+            (Some(260), Some(265), Some(266))
+        );
+        assert_eq!(vocabulary.tokens.last().map(String::as_str), Some("<|30.00|>"));
+        assert!(of(1000).is_err() && of(100_000).is_err());
     }
 }

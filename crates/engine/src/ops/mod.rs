@@ -7,6 +7,7 @@ pub mod activation;
 mod amx;
 pub mod attention;
 pub mod convolution;
+pub(crate) mod gate;
 pub mod ggml;
 pub mod layer_norm;
 pub mod packed;

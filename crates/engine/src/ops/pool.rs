@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::ops::gate::{Gate, Pace, Turn};
 use crate::ops::scratch::Scratch;
 use crate::ops::tier::Tier;
 
@@ -20,6 +21,8 @@ use crate::ops::tier::Tier;
 const THREADS_MAX: usize = 1024;
 /// How long a thread looks for something to do before it sleeps.
 const SPIN: Duration = Duration::from_micros(40);
+/// Rows of a step that is computed in one go though others wait: those of many chats, each with a token.
+const STEP_ROWS_MAX: usize = 64;
 /// Chunks per thread in [`Pool::run`]: enough to even out threads that start late.
 const CHUNKS_PER_THREAD: usize = 8;
 
@@ -44,8 +47,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     /// The instructions of everything that is computed here.
     tier: Tier,
-    /// Held by the caller whose job it is; callers from several threads take turns.
-    turn: Mutex<()>,
+    /// Callers from several threads take turns.
+    gate: Gate,
     /// Buffers that ops borrow for the length of a call, at most one for the call and one per thread.
     scratch: Mutex<Vec<Scratch>>,
     /// Memory of tensors that are gone, for the next ones.
@@ -87,7 +90,7 @@ struct Job {
     chunk: usize,
 }
 
-// SAFETY: `desk.job` is the only field that is not thread-safe by itself. The caller writes it while it holds `turn`, the
+// SAFETY: `desk.job` is the only field that is not thread-safe by itself. The caller writes it while it has the turn, the
 // gate is closed and no worker is inside; workers read it only between `enter` and `leave`, which the caller waits for.
 unsafe impl Sync for Shared {}
 // SAFETY: the pointer in `desk.job` is to something `Sync`, and is used only as described above.
@@ -125,7 +128,7 @@ impl Pool {
             shared,
             workers: Vec::new(),
             tier,
-            turn: Mutex::default(),
+            gate: Gate::default(),
             scratch: Mutex::default(),
             values: Mutex::default(),
         };
@@ -147,6 +150,11 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Keeps others out for a step of so many rows, until the turn is dropped; one of many rows gives way to others.
+    pub(crate) fn hold(&self, rows: usize) -> Turn<'_> {
+        self.gate.enter(if rows <= STEP_ROWS_MAX { Pace::Step } else { Pace::Bulk })
+    }
+
     /// Calls `work` with ranges that together cover `0..items` once, on all threads; returns when all are done.
     /// Ranges are handed out as threads become free. A call from inside `work` runs where it is.
     /// A panic in `work` becomes an error of kind `Internal` with the panic's message; ranges not begun are dropped.
@@ -165,7 +173,7 @@ impl Pool {
         if self.workers.is_empty() || items <= chunk || INSIDE.get() {
             return if items == 0 { Ok(()) } else { attempt(work, 0..items).map_err(Error::internal) };
         }
-        let _turn = lock(&self.turn);
+        let _turn = self.gate.enter(Pace::Bulk);
         let shared = &*self.shared;
         // SAFETY: only the lifetime changes. The pointer is used by workers inside the job alone, and this function
         // does not return before they have all left.

@@ -2,17 +2,23 @@
 //! Made by the catalog at load, then owned by the scheduler's thread.
 //! Invariant: what is written about a window depends on that window and its own text alone.
 
+use std::sync::Arc;
+
 use super::{Heard, SpeechModel, SpeechStep};
 use crate::batch::{Batch, Logits};
-use crate::config::{BLOCK_TOKENS, KvType};
+use crate::config::{BLOCK_TOKENS, KvType, Quantization};
+use crate::decoder::tensors::Tensors;
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
+use crate::ops::ggml::GgmlType;
 use crate::ops::pool::Pool;
-use crate::ops::tensor::values;
+use crate::ops::tensor::{Lent, values};
+use crate::progress::Progress;
 use crate::seq2seq::alignment::HeadWeights;
+use crate::seq2seq::config::SpeechConfig;
 use crate::seq2seq::decoder::{CrossDecoder, Memory};
 use crate::seq2seq::speech::SpeechEncoder;
-use std::sync::Arc;
+use crate::weights::Weights;
 
 /// How many windows and texts a model holds at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,32 +41,51 @@ pub struct SpeechPipeline {
     positions: usize,
     /// The encoder's rows of windows whose words will be placed.
     encoded: Vec<Vec<f32>>,
+    prevailing_type: GgmlType,
     pool: Arc<Pool>,
 }
 
 impl SpeechPipeline {
-    /// Wraps the stacks, with memory for `room`.
+    /// Packs the weights that `config` names, and takes memory for `room`. Floats become `quantize`, if that says
+    /// something.
     ///
     /// # Errors
-    /// `OutOfMemory`.
-    pub fn new(
-        encoder: SpeechEncoder,
-        decoder: CrossDecoder,
-        positions: usize,
-        room: SpeechRoom,
-        kv_type: KvType,
+    /// `ModelUnreadable` for a tensor that is missing or of another shape, `OutOfMemory`.
+    pub fn load(
+        config: &SpeechConfig,
+        weights: &dyn Weights,
+        quantize: Option<Quantization>,
+        (room, kv_type): (SpeechRoom, KvType),
         pool: Arc<Pool>,
+        progress: &dyn Progress,
     ) -> Result<Self> {
-        let (layers, size) = (decoder.config().layers, decoder.attention_size());
+        let tensors = Tensors::new(weights, quantize, &pool, progress);
+        progress.start("packing weights", tensors.bytes());
+        let encoder = SpeechEncoder::load(config, &tensors, pool.clone())?;
+        let decoder = CrossDecoder::load(config.decoder.clone(), &tensors, pool.clone())?;
+        progress.finish();
+        let (layers, size) = (config.decoder.layers, decoder.attention_size());
         let pages = |blocks| Pages::new(layers, size.heads, size.head_dim, blocks, kv_type);
-        let own = pages(room.texts * decoder.config().tokens_max.div_ceil(BLOCK_TOKENS))?;
-        let memory = pages(room.windows * positions.div_ceil(BLOCK_TOKENS))?;
-        Ok(Self { encoder, decoder, own, memory, room, positions, encoded: vec![Vec::new(); room.windows], pool })
+        let (of_window, of_text) = Self::blocks(config);
+        let (own, memory) = (pages(room.texts * of_text)?, pages(room.windows * of_window)?);
+        let (encoded, prevailing_type) = (vec![Vec::new(); room.windows], tensors.prevailing_type());
+        let positions = config.positions;
+        Ok(Self { encoder, decoder, own, memory, room, positions, encoded, prevailing_type, pool })
+    }
+
+    /// Bytes of packed weights and tables.
+    pub fn bytes(&self) -> u64 {
+        self.encoder.bytes() + self.decoder.bytes()
+    }
+
+    /// The type that most weights have, after quantizing.
+    pub fn prevailing_type(&self) -> GgmlType {
+        self.prevailing_type
     }
 
     /// Blocks that one window takes, and one text.
-    pub fn blocks(positions: usize, tokens_max: usize) -> (usize, usize) {
-        (positions.div_ceil(BLOCK_TOKENS), tokens_max.div_ceil(BLOCK_TOKENS))
+    pub fn blocks(config: &SpeechConfig) -> (usize, usize) {
+        (config.positions.div_ceil(BLOCK_TOKENS), config.decoder.tokens_max.div_ceil(BLOCK_TOKENS))
     }
 
     fn memory_of(&self, window: usize) -> Result<Memory> {
@@ -122,7 +147,7 @@ impl SpeechModel for SpeechPipeline {
         let (memory, blocks) = (self.memory_of(window)?, self.text_blocks(text)?);
         let hidden = self.decoder.config().hidden;
         let encoded = std::mem::take(&mut self.encoded[window]);
-        let encoded = crate::ops::tensor::Lent::new(encoded, self.positions, hidden, &self.pool)?;
+        let encoded = Lent::new(encoded, self.positions, hidden, &self.pool)?;
         let mut batch = Batch::default();
         batch.push(tokens, 0, &blocks);
         let head_dim = self.decoder.attention_size().head_dim;

@@ -47,6 +47,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 pub use self::check::check;
 pub use self::logprobs::{Logprob, Logprobs, TOP_LOGPROBS_MAX, likeliest, score};
 pub use self::marks::Marks;
+pub(crate) use self::peaks::max_of;
 
 use self::candidates::Candidates;
 use self::chain::{Chain, Outcome};

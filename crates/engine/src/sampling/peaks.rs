@@ -79,7 +79,7 @@ impl Peaks {
 }
 
 /// The largest value of `block`, and whether any is NaN. Eight lanes, so that it becomes vector code.
-fn max_of(block: &[f32]) -> (f32, bool) {
+pub(crate) fn max_of(block: &[f32]) -> (f32, bool) {
     let mut lanes = [f32::NEG_INFINITY; 8];
     let mut nans = [0u32; 8];
     let (chunks, rest) = block.as_chunks::<8>();

@@ -5,12 +5,15 @@
 pub mod continuous;
 pub mod contrast;
 pub mod counters;
+pub mod dictation;
 pub mod encoding;
 pub mod encoding_loop;
 mod guard;
 pub mod guidance;
 pub mod lane;
 mod line;
+pub mod listening;
+pub mod listening_loop;
 pub mod pacing;
 pub mod plan;
 pub mod queue;

@@ -124,6 +124,7 @@ impl CrossDecoder {
     pub fn remember(&self, encoded: &Tensor, memory: &Memory, pages: &mut Pages) -> Result<()> {
         let pool = &*self.pool;
         let (rows, _) = encoded.dims2()?;
+        let _turn = pool.hold(rows);
         if rows != memory.rows {
             return Err(Error::internal(format!("{rows} rows for a memory of {}", memory.rows)));
         }
@@ -158,6 +159,7 @@ impl CrossDecoder {
         mut watch: Option<Watch<'_>>,
     ) -> Result<Logits> {
         let pool = &*self.pool;
+        let _turn = pool.hold(batch.tokens.len());
         let (spans, memory_spans) = (own_spans(batch), memory_spans(batch, memories)?);
         let (own_shape, cross_shape) = (self.shape(true), self.shape(false));
         let mut residual = Residual::new(self.embed(batch)?, Kept::Sum, pool);

@@ -64,6 +64,7 @@ impl SpeechEncoder {
     /// `Internal` for frames that are not whole or too many.
     pub fn forward(&self, mel: &[f32]) -> Result<Lent<'_>> {
         let pool = &*self.pool;
+        let _turn = pool.hold(mel.len() / self.mel_bins.max(1));
         let first = {
             let source = Neighbours::new(mel, self.mel_bins, WIDTH, 1)?;
             let [first] = Linear::forward_together([&self.first], &source, pool)?;

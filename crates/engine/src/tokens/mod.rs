@@ -8,6 +8,7 @@ mod framed;
 mod json;
 mod pieces;
 mod pretokenizers;
+mod ranks;
 mod sentencepiece;
 mod stop;
 mod stream;

@@ -222,8 +222,11 @@ fn nothing_readable(names: &[String]) -> Error {
     }
 }
 
-/// Whether a file's name is that of weights in a format that we do not read.
+/// Whether a file's name is that of weights in a format that we do not read. whisper.cpp's are read.
 pub(crate) fn is_other_format(name: &str) -> bool {
+    if name.starts_with("ggml-") && name.ends_with(".bin") {
+        return false;
+    }
     [".bin", ".pth", ".pt", ".ckpt", ".onnx", ".h5", ".msgpack", ".npz"].iter().any(|ending| name.ends_with(ending))
 }
 

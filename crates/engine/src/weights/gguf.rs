@@ -7,6 +7,7 @@ mod metadata;
 mod parse;
 mod split;
 mod types;
+mod whisper_bin;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,7 +56,11 @@ impl Gguf {
         let mut expected = None;
         for (index, part) in parts.iter().enumerate() {
             let in_file = |error: Error| error.context(part.path().display());
-            let header = parse::header(part.bytes(), index).map_err(in_file)?;
+            let header = match part.bytes().starts_with(whisper_bin::MAGIC) {
+                true => whisper_bin::header(part.bytes()),
+                false => parse::header(part.bytes(), index),
+            };
+            let header = header.map_err(in_file)?;
             check_part(&header.metadata, index, parts.len()).map_err(in_file)?;
             for tensor in header.tensors {
                 if let Some(twice) = tensors.insert(tensor.name.clone(), tensor) {

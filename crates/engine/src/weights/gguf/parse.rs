@@ -53,7 +53,7 @@ pub(super) struct Header {
 
 /// Reads the header of `file`, which is part number `part` of its set.
 pub(super) fn header(file: &[u8], part: usize) -> Result<Header> {
-    let mut cursor = Cursor { file, position: 0, elements_left: ELEMENTS_MAX };
+    let mut cursor = Cursor::new(file);
     if cursor.take(4, "the magic number")? != b"GGUF" {
         return Err(Error::unreadable("it does not begin with GGUF, so it is no GGUF file"));
     }
@@ -127,18 +127,29 @@ fn place(tensors: &mut [TensorInfo], header_end: usize, alignment: usize, file_b
 }
 
 /// A place in the file that only moves forward.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     file: &'a [u8],
     position: usize,
     elements_left: u64,
 }
 
 impl<'a> Cursor<'a> {
-    fn left(&self) -> u64 {
+    /// The beginning of `file`.
+    pub(super) fn new(file: &'a [u8]) -> Self {
+        Self { file, position: 0, elements_left: ELEMENTS_MAX }
+    }
+
+    /// Bytes before it.
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Bytes behind it.
+    pub(super) fn left(&self) -> u64 {
         (self.file.len() - self.position) as u64
     }
 
-    fn take(&mut self, bytes: u64, what: &str) -> Result<&'a [u8]> {
+    pub(super) fn take(&mut self, bytes: u64, what: &str) -> Result<&'a [u8]> {
         if bytes > self.left() {
             return Err(Error::unreadable(format!(
                 "the file ends in {what} (at byte {} of {}); it is cut off or damaged",
@@ -157,7 +168,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    fn u32(&mut self, what: &str) -> Result<u32> {
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 

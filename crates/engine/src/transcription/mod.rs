@@ -1,11 +1,19 @@
 //! A transcription on its way out: segments in order of time.
-//! The door makes the handle; whoever asked reads it.
+//! The door makes the handle; whoever asked reads it, while a thread of its own listens to the recording.
 //! Invariant: `Done` or one error is the last event; dropping the handle cancels what is left.
+
+mod listener;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
 use crate::transcript::{Segment, TranscriptEvent, TranscriptSummary};
+
+pub(crate) use listener::Listener;
 
 /// Events that may wait for a reader; the transcription rests while it has so many.
 pub(crate) const EVENTS_MAX: usize = 64;
@@ -13,13 +21,14 @@ pub(crate) const EVENTS_MAX: usize = 64;
 /// A transcription under way. Dropping it cancels it.
 pub struct Transcription {
     events: mpsc::Receiver<Result<TranscriptEvent>>,
+    cancelled: Arc<AtomicBool>,
     ended: bool,
 }
 
 impl Transcription {
-    /// One whose events will come through `events`.
-    pub(crate) fn new(events: mpsc::Receiver<Result<TranscriptEvent>>) -> Self {
-        Self { events, ended: false }
+    /// One whose events will come through `events`; `cancelled` is set when it is dropped.
+    pub(crate) fn new(events: mpsc::Receiver<Result<TranscriptEvent>>, cancelled: Arc<AtomicBool>) -> Self {
+        Self { events, cancelled, ended: false }
     }
 
     /// The next event; none after `Done` or an error.
@@ -48,5 +57,11 @@ impl Transcription {
             }
         }
         Err(Error::internal("the transcription ended without its end"))
+    }
+}
+
+impl Drop for Transcription {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }
