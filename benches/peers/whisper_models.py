@@ -41,13 +41,17 @@ def folder(shape, kind="f32"):
 
 def ctranslate2_folder(shape):
     """The same with 8-bit weights for CTranslate2 and faster-whisper."""
-    path = MODELS / f"whisper-{shape}-ct2"
+    return converted(folder(shape))
+
+
+def converted(source):
+    """A folder of transformers with 8-bit weights for CTranslate2, made when it is missing."""
+    path = MODELS / f"{source.name}-ct2"
     if not (path / "model.bin").exists():
         from ctranslate2.converters import TransformersConverter
 
-        files = ["tokenizer.json", "preprocessor_config.json"]
-        converter = TransformersConverter(str(folder(shape)), copy_files=files)
-        converter.convert(str(path), quantization="int8", force=True)
+        files = [name for name in ("tokenizer.json", "preprocessor_config.json") if (source / name).exists()]
+        TransformersConverter(str(source), copy_files=files).convert(str(path), quantization="int8", force=True)
     return path
 
 
