@@ -20,6 +20,11 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The one that comes through `stream`.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Open::new(stream).finish()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
     }
@@ -62,26 +67,21 @@ impl Request<'_> {
 
     /// Sends it and reads the head of the answer.
     pub(crate) fn open(&self, address: SocketAddr) -> Open {
-        let mut reader = BufReader::new(self.post(address));
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
-        let mut headers = Vec::new();
-        loop {
-            line.clear();
-            reader.read_line(&mut line).unwrap();
-            match line.trim_end().split_once(": ") {
-                Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
-                None => break,
-            }
-        }
-        let chunked = find(&headers, "transfer-encoding") == Some("chunked");
-        Open { status, headers, reader, chunked }
+        Open::new(self.post(address))
+    }
+
+    /// Sends it with a body that is no text.
+    pub(crate) fn send_bytes(&self, address: SocketAddr, body: &[u8]) -> Answer {
+        Open::new(self.post_bytes(address, body, body.len())).finish()
     }
 
     /// Sends it and reads nothing.
     pub(crate) fn post(&self, address: SocketAddr) -> TcpStream {
+        self.post_bytes(address, self.body.as_bytes(), self.body.len())
+    }
+
+    /// Sends its head, which announces `length` bytes, and as many of them as `body` has.
+    pub(crate) fn post_bytes(&self, address: SocketAddr, body: &[u8], length: usize) -> TcpStream {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.path);
@@ -91,10 +91,10 @@ impl Request<'_> {
         for (name, value) in self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", self.body.len()));
+        head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
         stream.write_all(head.as_bytes()).unwrap();
         // A server that refuses may have closed already; its answer is still there to be read.
-        let _ = stream.write_all(self.body.as_bytes());
+        let _ = stream.write_all(body);
         stream
     }
 }
@@ -112,6 +112,26 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// The answer that comes through `stream`, whose head is read.
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            reader.read_line(&mut line).unwrap();
+            match line.trim_end().split_once(": ") {
+                Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
+                None => break,
+            }
+        }
+        let chunked = find(&headers, "transfer-encoding") == Some("chunked");
+        Self { status, headers, reader, chunked }
+    }
+
     /// The next piece that the server wrote; none at the end.
     pub(crate) fn piece(&mut self) -> Option<String> {
         assert!(self.chunked, "only a stream comes in pieces");

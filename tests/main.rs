@@ -3,6 +3,7 @@
 //! Invariant: no test hangs on exact words of a model, on time, on the network, or on another test.
 #![allow(clippy::unwrap_used)]
 
+mod audio;
 mod chat;
 mod client;
 mod command;

@@ -47,8 +47,8 @@ fn an_id_may_hold_slashes_encoded_or_not() {
     }
     let embeddings = service.get("/v1/models/@cf/baai/bge-base-en-v1.5").json();
     assert_eq!((&embeddings["root"], &embeddings["capabilities"]), (&json!("starter/embed"), &json!(["embeddings"])));
-    let speech = service.get("/v1/models/whisper-1");
-    assert_eq!((speech.status, &speech.json()["error"]["param"]), (404, &json!("model")));
+    let pictures = service.get("/v1/models/dall-e-3");
+    assert_eq!((pictures.status, &pictures.json()["error"]["param"]), (404, &json!("model")));
     for path in ["/v1/models/@cf/meta/none", "/v1/models/%40cf%2Fmeta%2Fnone", "/v1/models/@cf/meta/none%FF"] {
         let answer = service.get(path);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("model_not_found")), "{path}");

@@ -143,9 +143,9 @@ fn a_text_becomes_a_vector() {
 }
 
 #[test]
-fn speech_and_pictures_say_that_they_are_not_served() {
-    for path in ["/v1/audio/transcriptions", "/v1/audio/speech", "/v1/images/generations", "/v1/rag/chat"] {
-        let answer = post(path, &json!({"model": "whisper-1"}));
+fn speaking_and_pictures_say_that_they_are_not_served() {
+    for path in ["/v1/audio/speech", "/v1/images/generations", "/v1/rag/chat"] {
+        let answer = post(path, &json!({"model": "tts-1"}));
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("unknown_url")), "{path}");
     }
 }

@@ -86,6 +86,25 @@ post /v1/chat/completions "{\"model\": \"$model\", $hello, \"top_p\": 7}"
 check "value out of range" 400 '"param" *: *"top_p"'
 post /v1/chat/completions '{"model": '
 check "broken JSON" 400 '"type" *: *"invalid_request_error"'
+get /v1/models
+if grep -q '"transcription"' <<<"$body"; then
+    # A second of silence as wav: 16 bits, 16 kHz, one channel.
+    recording=$(mktemp)
+    printf 'RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80\x3e\x00\x00\x00\x7d\x00\x00\x02\x00\x10\x00data\x00\x7d\x00\x00' >"$recording"
+    head -c 32000 /dev/zero >>"$recording"
+    send() { ask ${authorized[@]+"${authorized[@]}"} "$@"; }
+    send -F "file=@$recording;filename=a.wav" -F model=whisper-1 "$url/v1/audio/transcriptions"
+    check "transcription" 200 '"text" *:' '"usage" *:'
+    send -F "file=@$recording;filename=a.wav" -F response_format=verbose_json "$url/v1/audio/transcriptions"
+    check "transcription with times" 200 '"duration" *: *1' '"segments" *: *\['
+    send -F "file=@$recording;filename=a.wav" -F response_format=vtt "$url/v1/audio/translations"
+    check "subtitles of a translation" 200 'WEBVTT'
+    send -F "file=@$recording;filename=a.wav" -F stream=true "$url/v1/audio/transcriptions"
+    check "streamed transcription" 200 'transcript\.text\.done'
+    send -F "file=$recording" "$url/v1/audio/transcriptions"
+    check "a path in place of a recording" 400 '"param" *: *"file"'
+    rm -f "$recording"
+fi
 get /v1/no/such/path
 check "unknown path" 404 '"error"' '"message"'
 get /v1/chat/completions

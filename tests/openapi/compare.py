@@ -36,10 +36,20 @@ DELIBERATE = {
     ("CreateCompletionRequest.seed", "default"): "-1 asks for a fresh seed, as text-generation-webui has it",
     ("CreateCompletionResponse.choices[].logprobs.token_logprobs[]", "type"): "the first token of an echo has none: null",
     ("CreateCompletionResponse.choices[].logprobs.top_logprobs[]", "type"): "the first token of an echo has none: null",
+    ("CreateTranscriptionRequest.model", "required"): "the speech model of the settings answers where none is named",
+    ("CreateTranscriptionRequest.response_format", "default"): "json is told in words",
+    ("CreateTranscriptionRequest.timestamp_granularities", "default"): "segments are told in words",
+    ("CreateTranslationRequest.model", "required"): "the speech model of the settings answers where none is named",
+    ("CreateTranslationRequest.response_format", "default"): "json is told in words",
 }
 
 # What is a list of fewer words here than there: we promise less, and every word of ours is one of theirs.
-SHARED = ["CreateChatCompletionRequest", "CreateCompletionRequest"]
+SHARED = [
+    "CreateChatCompletionRequest",
+    "CreateCompletionRequest",
+    "CreateTranscriptionRequest",
+    "CreateTranslationRequest",
+]
 ANSWERS = [
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",

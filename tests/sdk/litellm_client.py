@@ -5,8 +5,12 @@ Ends with "all passed", or with the first check that failed.
 """
 
 import asyncio
+import io
+import math
 import os
+import struct
 import sys
+import wave
 from importlib.metadata import version
 
 # The price list that comes with the package will do; no word to anybody else.
@@ -77,6 +81,17 @@ def errors():
     expect(litellm.AuthenticationError, lambda: litellm.completion(model="openai/gpt-4o", **stranger))
 
 
+async def recordings():
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"".join(struct.pack("<h", int(8000 * math.sin(i * 0.17))) for i in range(16_000)))
+    ask = {"model": "openai/whisper-1", "file": ("a.wav", out.getvalue()), **SERVER}
+    heard = await litellm.atranscription(**ask)
+    verbose = await litellm.atranscription(response_format="verbose_json", timestamp_granularities=["word"], **ask)
+    assert isinstance(heard.text, str) and heard.text == verbose.text and isinstance(verbose.words, list)
+
+
 async def asynchronous():
     whole = await litellm.acompletion(model="openai/gpt-4o", **ASK)
     stream = await litellm.acompletion(model="openai/gpt-4o", stream=True, **ASK)
@@ -91,4 +106,5 @@ chat()
 completions()
 errors()
 asyncio.run(asynchronous())
+asyncio.run(recordings())
 print(f"litellm {version('litellm')}: all passed")

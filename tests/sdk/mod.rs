@@ -78,6 +78,17 @@ fn python_embeddings() {
 }
 
 #[test]
+fn python_audio() {
+    let check = "import openai; assert int(openai.__version__.split('.')[0]) >= 2";
+    drive("python3", "audio.py", &["-c", check], &[KEYED]);
+}
+
+#[test]
+fn node_audio() {
+    drive("node", "audio.mjs", &["--input-type=module", "-e", "await import('openai')"], &[KEYED]);
+}
+
+#[test]
 fn node_client() {
     drive_official("node", "client.mjs", &["--input-type=module", "-e", "await import('openai')"]);
 }

@@ -2,13 +2,17 @@
 //! `main` reads it and hands the layer to `settings`.
 //! Invariant: a flag only says; what it means, and its default, stand in the settings.
 
+mod transcribe;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use engine::{CpuTier, KvType};
+
+pub use transcribe::{Form, Transcribe};
 
 use crate::settings::{ByteSize, Compat, Layer, Quantize, Secret, SpeculationMode, nearest};
 
@@ -17,6 +21,7 @@ pub const HOW_TO_START: &str = "lampstand serves language models to any OpenAI c
 
   lampstand --api                        start with the model that comes along, at http://127.0.0.1:5000
   lampstand --api --model PATH           start with another one
+  lampstand transcribe FILE              write down what is said in a recording
   lampstand --help                       all flags, with examples";
 
 const EXAMPLES: &str = "Examples:
@@ -33,15 +38,20 @@ const EXAMPLES: &str = "Examples:
 
 Settings: every flag can also stand in settings.yaml, with underscores (api_port: 8080); settings.yaml.example lists them
 all, and more. The variables LAMPSTAND_CPU, OPENEDAI_PORT, OPENEDAI_DEBUG, HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE,
-DEFAULT_MODEL, BACKUP_MODEL, MODEL_MAPPER, OPENEDAI_EMBEDDING_MODEL and OPENEDAI_EMBEDDING_DEVICE win over flags, and flags over
-settings.yaml.";
+DEFAULT_MODEL, BACKUP_MODEL, MODEL_MAPPER, OPENEDAI_EMBEDDING_MODEL, OPENEDAI_EMBEDDING_DEVICE and OPENEDAI_WHISPER_MODEL win over
+flags, and flags over settings.yaml.";
 
 /// An offline, drop-in OpenAI endpoint for one's own machine.
 ///
 /// Start it with --api, point any OpenAI client at http://127.0.0.1:5000/v1, and chat.
 #[derive(Debug, Default, Parser)]
 #[command(name = "lampstand", version, after_long_help = EXAMPLES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Flags {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Serve the API; without it nothing starts
     #[arg(long)]
     pub api: bool,
@@ -101,6 +111,12 @@ pub struct Flags {
     /// Loaded when it is first asked for, beside the models that --models-max counts.
     #[arg(long, value_name = "MODEL", help_heading = "Which model")]
     pub embedding_model: Option<String>,
+
+    /// What writes recordings down; named like --model [default: starter/whisper] [env: OPENEDAI_WHISPER_MODEL]
+    ///
+    /// Whisper's own names (tiny.en, base, large-v3-turbo) work too. Loaded when it is first asked for.
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub transcription_model: Option<String>,
 
     /// Load a model of --model-dir when a request names it: true or false [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Which model")]
@@ -172,6 +188,13 @@ pub struct Flags {
     pub verbose: bool,
 }
 
+/// What the program can do beside serving.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Writes a recording down.
+    Transcribe(Transcribe),
+}
+
 /// What the program should print instead of starting, and the status it ends with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Exit {
@@ -185,7 +208,7 @@ impl Flags {
     /// Reads a command line, the program's name first.
     pub fn read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, Exit> {
         let flags = Self::try_parse_from(arguments).map_err(explain)?;
-        if !flags.api {
+        if !flags.api && flags.command.is_none() {
             return Err(Exit { text: HOW_TO_START.to_owned(), status: 2 });
         }
         Ok(flags)
@@ -206,6 +229,7 @@ impl Flags {
             backup_model: self.backup_model,
             models_max: self.models_max,
             embedding_model: self.embedding_model,
+            transcription_model: self.transcription_model,
             autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
@@ -268,7 +292,7 @@ mod tests {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
-            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e";
+            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e --transcription-model w";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -290,6 +314,7 @@ mod tests {
             backup_model: Some("b".into()),
             models_max: Some(6),
             embedding_model: Some("e".into()),
+            transcription_model: Some("w".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),
@@ -325,6 +350,23 @@ mod tests {
         let text = error("lampstand --api --quantize q9");
         assert!(text.contains("--quantize") && text.contains("q8_0") && text.contains("iq4_nl"), "{text}");
         assert!(error("lampstand --api stray").contains("stray"));
+    }
+
+    #[test]
+    fn a_recording_is_written_down_without_a_server() {
+        let line =
+            "lampstand transcribe a.mp3 --model base --language de --translate --format srt --output a.srt --threads 3";
+        let Some(Command::Transcribe(said)) = read(line).unwrap().command else { panic!("no command") };
+        let Transcribe { file, language, translate, format, output, .. } = &said;
+        assert_eq!((file, language.as_deref(), *translate), (&PathBuf::from("a.mp3"), Some("de"), true));
+        assert_eq!((*format, output.clone()), (Form::Srt, Some("a.srt".into())));
+        let layer = Layer { transcription_model: Some("base".into()), threads: Some(3), ..Layer::default() };
+        assert_eq!(said.layer(), layer);
+        for line in ["lampstand transcribe", "lampstand --api transcribe a", "lampstand transcribe a --format doc"] {
+            assert_eq!(read(line).unwrap_err().status, 2, "{line}");
+        }
+        assert!(read("lampstand transcribe --help").unwrap_err().text.contains("--translate"));
+        assert!(read("lampstand --api").unwrap().command.is_none());
     }
 
     #[test]

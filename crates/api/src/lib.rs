@@ -2,7 +2,7 @@
 //!
 //! [`server::run`] serves a [`state::State`] on a socket that the caller owns.
 //! Floors, top down, each importing only from those below it:
-//! main | lib | progress, server | routes | middleware | state | services | cli | wire, settings | dialogue, error.
+//! main | lib | transcribe, progress, server | routes | middleware | state | services | cli | wire, settings | dialogue, error.
 //! `wire` knows no actix, `services` knows no `wire`.
 
 pub mod cli;
@@ -15,4 +15,5 @@ pub mod server;
 pub mod services;
 pub mod settings;
 pub mod state;
+pub mod transcribe;
 pub mod wire;

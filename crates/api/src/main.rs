@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use actix_web::web::Data;
-use api::cli::Flags;
+use api::cli::{Command, Flags, Transcribe};
 use api::progress::Display;
 use api::server;
 use api::settings::{Layer, Settings};
 use api::state::State;
+use api::transcribe;
 use engine::{Engine, ModelInfo};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
@@ -33,14 +34,25 @@ fn main() -> ExitCode {
             return ExitCode::from(exit.status);
         }
     };
-    let (layer, file) = flags.into_layer();
-    match start(layer, file) {
+    let done = match flags.command.clone() {
+        Some(Command::Transcribe(said)) => write_down(&said),
+        None => {
+            let (layer, file) = flags.into_layer();
+            start(layer, file)
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("lampstand: {message}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn write_down(said: &Transcribe) -> Result<(), String> {
+    let settings = Settings::resolve(said.layer(), said.settings.as_deref())?;
+    actix_web::rt::System::new().block_on(transcribe::run(said, &settings))
 }
 
 fn start(flags: Layer, file: Option<PathBuf>) -> Result<(), String> {

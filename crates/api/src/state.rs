@@ -1,6 +1,6 @@
 //! What all handlers share: engine, settings, templates, and how far the server is.
 //! `main` makes it, `server` hands it to the routes.
-//! Invariant: the number of open requests never exceeds the settings; a permit goes back when it is dropped.
+//! Invariant: the numbers of open requests and recordings never exceed the settings; a permit goes back when it is dropped.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub struct State {
     pub moderation: Moderation,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
+    upload_places: Arc<Semaphore>,
 }
 
 /// An open request's place.
@@ -46,6 +47,7 @@ impl State {
     /// A server that is still loading.
     pub fn new(engine: Engine, settings: Settings) -> Self {
         let places = Arc::new(Semaphore::new(settings.requests_max.min(Semaphore::MAX_PERMITS)));
+        let upload_places = Arc::new(Semaphore::new(settings.uploads_max.min(Semaphore::MAX_PERMITS)));
         let renderer = Renderer {
             prompts: Prompts::default(),
             library: Library::new(&settings.template_dir),
@@ -53,7 +55,8 @@ impl State {
         };
         let models = Models::new(engine.clone(), &settings);
         let loading = RwLock::new(Some("starting".into()));
-        Self { engine, settings, renderer, models, moderation: Moderation::default(), loading, places }
+        let moderation = Moderation::default();
+        Self { engine, settings, renderer, models, moderation, loading, places, upload_places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.
@@ -68,7 +71,7 @@ impl State {
     pub fn start(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let staged = Staged { state: self, inner: progress };
         let info = self.models.start(&staged)?;
-        self.models.fetch_encoder(&staged);
+        self.models.fetch_others(&staged);
         self.set_loading(None);
         Ok(info)
     }
@@ -91,6 +94,14 @@ impl State {
         }
         Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
             let message = format!("{} requests are open already", self.settings.requests_max);
+            ApiError::new(Kind::TooManyRequests, message)
+        })
+    }
+
+    /// A place for one more recording, which is kept for as long as the recording is needed.
+    pub fn admit_upload(&self) -> Result<Permit> {
+        Arc::clone(&self.upload_places).try_acquire_owned().map_err(|_| {
+            let message = format!("{} recordings are here already (setting uploads_max)", self.settings.uploads_max);
             ApiError::new(Kind::TooManyRequests, message)
         })
     }

@@ -3,6 +3,7 @@
 //! Invariant: no route exists that is not in the table; every path under /v1 also answers without that prefix.
 
 mod admin;
+mod audio;
 mod body;
 mod chat;
 mod completions;
@@ -20,6 +21,8 @@ mod rerank;
 mod signature;
 mod sse;
 mod tokens;
+mod translate;
+mod upload;
 
 use actix_web::http::header::ALLOW;
 use actix_web::web::{self, ServiceConfig};
@@ -144,6 +147,24 @@ pub const TABLE: &[Row] = &[
         path: "/v1/search",
         summary: "Documents by how well they fit a query (OpenAI's first API)",
         handler: |route| route.to(rerank::search),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/audio/transcriptions",
+        summary: "Write down what is said in a recording, whole or as a stream",
+        handler: |route| route.to(audio::transcribe),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/audio/translations",
+        summary: "Write down in English what is said in a recording",
+        handler: |route| route.to(audio::translate),
+    },
+    Row {
+        method: "POST",
+        path: "/v1/translate",
+        summary: "Translate a text (Workers AI's shape)",
+        handler: |route| route.to(translate::create),
     },
     Row {
         method: "POST",

@@ -14,6 +14,12 @@ const FALLBACK: HeaderName = HeaderName::from_static("x-lampstand-fallback");
 /// How many of the oldest messages were left out for lack of room.
 const DROPPED: HeaderName = HeaderName::from_static("x-lampstand-dropped-messages");
 
+/// Names the chat model that translated.
+const TRANSLATED_BY: HeaderName = HeaderName::from_static("x-lampstand-translated-by");
+
+/// Tells that a recording ended before its time, so that the text is that of its beginning.
+const CUT_SHORT: HeaderName = HeaderName::from_static("x-lampstand-recording-cut-short");
+
 /// The headers that a response gets, if any.
 pub(super) struct Signature(Vec<(HeaderName, HeaderValue)>);
 
@@ -35,6 +41,18 @@ impl Signature {
         if messages > 0 {
             self.0.push((DROPPED, HeaderValue::from(messages)));
         }
+        self
+    }
+
+    /// The same for a text that the model of `translator` translated.
+    pub(super) fn translated_by(mut self, translator: &Lease) -> Self {
+        self.0.extend(HeaderValue::from_str(&translator.model().name).ok().map(|name| (TRANSLATED_BY, name)));
+        self
+    }
+
+    /// The same for the text of a recording that may have ended before its time.
+    pub(super) fn cut_short(mut self, is_cut_short: bool) -> Self {
+        self.0.extend(is_cut_short.then(|| (CUT_SHORT, HeaderValue::from_static("true"))));
         self
     }
 

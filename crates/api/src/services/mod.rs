@@ -11,6 +11,8 @@ pub mod models;
 pub mod moderation;
 pub mod prompts;
 pub mod renderer;
+pub mod transcription;
+pub mod translation;
 pub mod turn;
 pub mod vectors;
 pub mod window;

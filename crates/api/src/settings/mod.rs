@@ -100,6 +100,12 @@ settings! {
         embedding_model: String,
         /// Where it computes.
         embedding_device: String,
+        /// What writes recordings down.
+        transcription_model: String,
+        /// Largest recording.
+        upload_bytes_max: ByteSize,
+        /// Recordings that are here at once.
+        uploads_max: usize,
         /// Texts, documents or pairs of one request.
         inputs_max: usize,
         /// The score from which moderation flags a text.
@@ -220,6 +226,7 @@ impl Settings {
             ("step_tokens_max", self.step_tokens_max),
             ("prompts_max", self.prompts_max),
             ("inputs_max", self.inputs_max),
+            ("uploads_max", self.uploads_max),
             ("choices_max", self.choices_max as usize),
             ("threads", self.threads.unwrap_or(1)),
             ("ctx_size", self.ctx_size.unwrap_or(1) as usize),
@@ -372,6 +379,7 @@ impl Layer {
             verbose: switch("OPENEDAI_DEBUG")?,
             embedding_model: variable("OPENEDAI_EMBEDDING_MODEL"),
             embedding_device: variable("OPENEDAI_EMBEDDING_DEVICE"),
+            transcription_model: variable("OPENEDAI_WHISPER_MODEL"),
             model: variable("DEFAULT_MODEL"),
             backup_model: variable("BACKUP_MODEL"),
             aliases: variable("MODEL_MAPPER").map(mapper).transpose()?,

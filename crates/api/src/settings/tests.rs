@@ -187,3 +187,18 @@ fn embeddings_are_set_by_the_names_that_text_generation_webui_has() {
         assert!(resolve(Layer::default(), yaml, &[]).unwrap_err().contains(word), "{yaml}");
     }
 }
+
+#[test]
+fn recordings_have_a_model_and_bounds() {
+    let yaml = "transcription_model: base\nupload_bytes_max: 20M\nuploads_max: 3";
+    let file = || Layer::from_yaml(yaml, "f").unwrap();
+    let settings = Settings::from_layers(Layer::default(), file(), |_| None).unwrap();
+    assert_eq!((settings.transcription_model.as_str(), settings.uploads_max), ("base", 3));
+    assert_eq!(settings.upload_bytes_max, ByteSize(20 << 20));
+    let flags = Layer { transcription_model: Some("small".into()), ..Layer::default() };
+    let variable = |name: &str| (name == "OPENEDAI_WHISPER_MODEL").then(|| "org/whisper".to_owned());
+    assert_eq!(Settings::from_layers(flags.clone(), file(), |_| None).unwrap().transcription_model, "small");
+    assert_eq!(Settings::from_layers(flags, file(), variable).unwrap().transcription_model, "org/whisper");
+    let none = Layer { uploads_max: Some(0), ..Layer::default() };
+    assert!(Settings::from_layers(none, Layer::default(), |_| None).unwrap_err().contains("uploads_max"));
+}

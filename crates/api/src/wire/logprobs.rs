@@ -1,5 +1,5 @@
 //! Log probabilities in the two shapes that OpenAI has: one object per token (chat), and four parallel lists (completions).
-//! The responses of both dialects are built from it.
+//! The responses of both dialects are built from it, and transcripts.
 //! Invariant: every number is finite, for JSON has no word for infinity.
 
 use engine::{TokenLogprob, TokenLogprobs};
@@ -22,14 +22,25 @@ pub struct ChatLogprob {
     token: String,
     logprob: f32,
     bytes: Vec<u8>,
-    top_logprobs: Vec<TopLogprob>,
+    top_logprobs: Vec<PlainLogprob>,
 }
 
+/// A token with nothing beside it: an alternative, or a token of a transcript.
 #[derive(Debug, Clone, Serialize)]
-struct TopLogprob {
+pub struct PlainLogprob {
     token: String,
     logprob: f32,
     bytes: Vec<u8>,
+}
+
+/// Tokens alone.
+pub fn plain_logprobs(tokens: &[TokenLogprob]) -> Vec<PlainLogprob> {
+    let plain = |token: &TokenLogprob| PlainLogprob {
+        token: text(token),
+        logprob: finite(token.logprob),
+        bytes: token.bytes.clone(),
+    };
+    tokens.iter().map(plain).collect()
 }
 
 /// Tokens in chat's shape.
@@ -38,10 +49,7 @@ pub fn chat_logprobs(tokens: &[TokenLogprobs]) -> impl Iterator<Item = ChatLogpr
         token: text(token),
         logprob: finite(token.logprob),
         bytes: token.bytes.clone(),
-        top_logprobs: top
-            .iter()
-            .map(|top| TopLogprob { token: text(top), logprob: finite(top.logprob), bytes: top.bytes.clone() })
-            .collect(),
+        top_logprobs: plain_logprobs(top),
     })
 }
 

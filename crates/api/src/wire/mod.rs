@@ -2,6 +2,7 @@
 //! Routes call it with bytes that a client sent and with values that services hand out.
 //! Invariant: no actix and no engine calls here; an error always names the field at fault where there is one.
 
+pub mod audio;
 pub mod base64;
 pub mod chat;
 pub mod classify;
@@ -11,6 +12,7 @@ pub mod edits;
 pub mod embeddings;
 pub mod engines;
 pub mod envelope;
+pub mod form;
 pub mod health;
 pub mod identifier;
 pub mod inputs;
@@ -27,6 +29,7 @@ pub mod rerank;
 pub mod sampler;
 pub mod search;
 pub mod tokens;
+pub mod translate;
 pub mod usage;
 
 use serde::de::DeserializeOwned;
@@ -44,6 +47,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         .end()
         .map_err(|error| ApiError::new(Kind::Malformed, format!("the body goes on after its JSON value: {error}")))?;
     Ok(value)
+}
+
+/// Reads a value as a `T`, with the same errors.
+pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(explain)
 }
 
 fn explain(error: serde_path_to_error::Error<serde_json::Error>) -> ApiError {

@@ -2,6 +2,7 @@
 //! `openapi` and the tests of the documents call it.
 //! Invariant: every struct that `parameters!` declares for a route stands in a section, and a name stands once per dialect.
 
+use crate::wire::audio::Fields as Audio;
 use crate::wire::chat::{DialogueFields, Request as Chat};
 use crate::wire::classify::Request as Classify;
 use crate::wire::completions::Request as Completions;
@@ -12,6 +13,7 @@ use crate::wire::parameters::Parameter;
 use crate::wire::rerank::{Request as Rerank, ScoreFields};
 use crate::wire::sampler::Sampler;
 use crate::wire::search::Request as Search;
+use crate::wire::translate::Request as Translate;
 
 /// Parameters that belong together.
 pub struct Section {
@@ -44,6 +46,10 @@ pub enum Takers {
     Moderations,
     /// Search.
     Search,
+    /// Transcriptions and translations of recordings.
+    Audio,
+    /// Translations of texts.
+    Translate,
 }
 
 /// All of them.
@@ -59,6 +65,8 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Classify", takers: Takers::Classify, parameters: Classify::TABLE },
     Section { title: "Moderations", takers: Takers::Moderations, parameters: Moderations::TABLE },
     Section { title: "Search", takers: Takers::Search, parameters: Search::TABLE },
+    Section { title: "Speech to text", takers: Takers::Audio, parameters: Audio::TABLE },
+    Section { title: "Translate", takers: Takers::Translate, parameters: Translate::TABLE },
 ];
 
 impl Takers {
@@ -78,6 +86,8 @@ impl Takers {
             Self::Classify => "classify",
             Self::Moderations => "moderations",
             Self::Search => "search",
+            Self::Audio => "audio",
+            Self::Translate => "translate",
         }
     }
 }
@@ -120,7 +130,8 @@ mod tests {
     fn names_stand_once_per_dialect_and_numbers_have_a_range() {
         let vectors = [Takers::Embeddings, Takers::Rerank, Takers::Score, Takers::Classify];
         let others = [Takers::Chat, Takers::Completions, Takers::Moderations, Takers::Search];
-        for dialect in others.into_iter().chain(vectors) {
+        let speech = [Takers::Audio, Takers::Translate];
+        for dialect in others.into_iter().chain(vectors).chain(speech) {
             let mut names = BTreeSet::new();
             for section in SECTIONS.iter().filter(|section| section.takers.include(dialect)) {
                 for parameter in section.parameters {

@@ -69,7 +69,18 @@ function beginning(schema) {
 // The text that one event carries, whichever dialect.
 function textOf(event) {
   const choice = (event.choices || [])[0] || {};
-  return (choice.delta && choice.delta.content) || choice.text || '';
+  return (choice.delta && choice.delta.content) || choice.text || (typeof event.delta === 'string' ? event.delta : '');
+}
+
+// The fields of a JSON object and a file as a form.
+function formOf(text, file) {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(JSON.parse(text || '{}'))) {
+    if (Array.isArray(value)) for (const one of value) data.append(`${name}[]`, one);
+    else if (value !== null) data.append(name, typeof value === 'object' ? JSON.stringify(value) : String(value));
+  }
+  if (file) data.append('file', file);
+  return data;
 }
 
 async function send(method, path, body, form) {
@@ -79,7 +90,8 @@ async function send(method, path, body, form) {
   const key = document.getElementById('key').value.trim();
   const headers = {};
   if (key) headers.Authorization = 'Bearer ' + key;
-  if (body !== null) headers['Content-Type'] = 'application/json';
+  // The browser itself names the boundary of a form.
+  if (typeof body === 'string') headers['Content-Type'] = 'application/json';
   form.stop.onclick = () => control.abort();
   form.stop.disabled = false;
   form.send.disabled = true;
@@ -135,7 +147,9 @@ async function readEvents(answer, form) {
 
 function routeOf(spec, path, method, operation, isFirst) {
   const id = operation.operationId;
-  const content = operation.requestBody && operation.requestBody.content['application/json'];
+  const contents = operation.requestBody ? operation.requestBody.content : {};
+  const content = contents['application/json'] || contents['multipart/form-data'];
+  const file = contents['multipart/form-data'] ? element('input', { type: 'file', 'aria-label': 'The file' }) : null;
   const schema = content ? follow(spec, content.schema) : null;
   const streams = Boolean(operation.responses['200'].content['text/event-stream']);
   const example = schema && schema.examples ? schema.examples[0] : {};
@@ -171,11 +185,19 @@ function routeOf(spec, path, method, operation, isFirst) {
     for (const input of inputs) {
       target = target.replace(`{${input.dataset.name}}`, encodeURIComponent(input.value));
     }
-    send(method.toUpperCase(), target.replace(/^\//, ''), area ? area.value : null, form);
+    let body = area ? area.value : null;
+    try {
+      if (file) body = formOf(area.value, file.files[0]);
+    } catch (error) {
+      form.status.textContent = 'The fields are no JSON: ' + error.message;
+      form.status.className = 'bad';
+      return;
+    }
+    send(method.toUpperCase(), target.replace(/^\//, ''), body, form);
   };
   const isPage = Boolean(operation.responses['200'].content['text/html']);
   const controls = isPage ? [element('p', null, element('a', { href: path.replace(/^\//, './') }, 'Open it'))] : [
-    ...inputs, ...(area ? [area] : []),
+    ...inputs, ...(file ? [file] : []), ...(area ? [area] : []),
     element('div', { class: 'row' }, form.send, form.stop,
       ...(streams ? [element('label', null, stream, 'as a stream')] : []), form.status),
     form.text, form.raw,

@@ -45,6 +45,7 @@ pub struct Alias {
 pub struct Aliases {
     beginnings: Vec<String>,
     embedding_beginnings: Vec<String>,
+    transcription_beginnings: Vec<String>,
     aliases: Vec<Alias>,
 }
 
@@ -70,6 +71,7 @@ impl Aliases {
         let beginnings = match purpose {
             Purpose::Text => &self.beginnings,
             Purpose::Vectors => &self.embedding_beginnings,
+            Purpose::Speech => &self.transcription_beginnings,
         };
         beginnings.iter().any(|beginning| {
             name.strip_prefix(beginning.as_str()).is_some_and(|rest| {
@@ -94,7 +96,8 @@ mod tests {
             assert!(names.insert(alias.name.to_ascii_lowercase()), "{} stands twice", alias.name);
             let plain = |text: &str| !text.is_empty() && text.trim() == text && text.is_ascii();
             assert!(plain(&alias.name) && plain(&alias.task), "{alias:?}");
-            let served = ["chat", "completions", "embeddings", "rerank", "moderation"].contains(&alias.task.as_str());
+            let served = ["chat", "completions", "embeddings", "rerank", "moderation", "transcription"];
+            let served = served.contains(&alias.task.as_str());
             assert!(served || matches!(alias.state, AliasState::Unserved | AliasState::Weights), "{alias:?}");
             assert!(alias.state != AliasState::Weights || alias.weights.is_some(), "{alias:?}");
             if let Some(weights) = &alias.weights {
@@ -117,6 +120,9 @@ mod tests {
         }
         for name in ["gpt", "o1rca", "o10", "davinci", "llama"] {
             assert!(!table.is_carried(name, Purpose::Text), "{name}");
+        }
+        for name in ["whisper-large-v2", "gpt-4o-transcribe-2025-03-20", "gpt-4o-mini-transcribe"] {
+            assert!(table.is_carried(name, Purpose::Speech), "{name}");
         }
     }
 }

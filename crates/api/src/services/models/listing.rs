@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{AvailableModel, Engine, ModelInfo};
+use engine::{AvailableModel, Engine, ModelInfo, ModelSource};
 
 use super::aliases::AliasState;
 use super::meaning::{Meaning, Target, World};
 use super::purpose::{Purpose, told};
-use super::{Inner, missing};
+use super::{Beside, Inner, missing};
 use crate::error::Result;
 
 /// For so long, a look at the model folder is good.
@@ -149,7 +149,7 @@ impl Inner {
     pub(super) fn list(&self) -> Vec<Listed> {
         let mut listed = self.models(self.autoload);
         let available = self.shelf.models(&self.engine, &self.model_dir);
-        for purpose in [Purpose::Text, Purpose::Vectors] {
+        for purpose in Purpose::ALL {
             let aliases = self.world(purpose, &available, self.autoload, |world| {
                 let of_table = self.table.iter().filter(|alias| alias.state != AliasState::Unserved);
                 let names = self.user.keys().chain(of_table.map(|alias| &alias.name));
@@ -164,7 +164,8 @@ impl Inner {
     pub(super) fn describe(&self, name: &str) -> Result<Listed> {
         let available = self.shelf.models(&self.engine, &self.model_dir);
         let ask = |purpose| self.world(purpose, &available, self.autoload, |world| self.entry(&world, name));
-        ask(Purpose::Text).or_else(|refusal| ask(Purpose::Vectors).map_err(|_| refusal))
+        let others = || [Purpose::Vectors, Purpose::Speech].into_iter().find_map(|purpose| ask(purpose).ok());
+        ask(Purpose::Text).or_else(|refusal| others().ok_or(refusal))
     }
 
     /// The entry of a name: the model itself where the name is a spelling of its own, else an alias of it.
@@ -178,9 +179,12 @@ impl Inner {
         let model = match &target {
             Target::Loaded(own) | Target::Available(own) => of_name(own),
             Target::Cached(id) => self.engine.cached(id).as_ref().map(Listed::from),
-            Target::Default if world.purpose == Purpose::Text => of_name(&self.default_name()),
-            Target::Default => of_name(&self.embedding.name)
-                .or_else(|| self.engine.cached(&self.embedding.name).as_ref().map(Listed::from)),
+            Target::Default => match self.beside(world.purpose) {
+                None => of_name(&self.default_name()),
+                Some(Beside { configured: ModelSource { name, .. }, .. }) => {
+                    of_name(name).or_else(|| self.engine.cached(name).as_ref().map(Listed::from))
+                }
+            },
         };
         let model = model.ok_or_else(|| missing("the default model is not loaded"))?;
         let is_own_spelling =

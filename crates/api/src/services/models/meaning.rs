@@ -114,8 +114,9 @@ impl World<'_> {
                 self.default(Some(name)).map(|to| Meaning { is_substitute: true, ..to })
             }
             None => {
-                let is_other = find(name, self.available.iter().map(|model| model.name.as_str())).is_some();
-                Err(self.not_found(name, if is_other { self.purpose.other() } else { "" }))
+                let other = find(name, self.available.iter().map(|model| model.name.as_str()));
+                let other = other.map(|at| Purpose::of(self.available[at].capabilities).routes());
+                Err(self.not_found(name, other.unwrap_or_default()))
             }
         }
     }
@@ -139,7 +140,8 @@ impl World<'_> {
 
     fn by_alias(&self, alias: &Alias) -> Result<Meaning> {
         if !self.purpose.has(alias) && alias.state != AliasState::Unserved {
-            let why = format!("it is a name for {}; {}", alias.task, self.purpose.other());
+            let routes = Purpose::ALL.into_iter().find(|other| other.has(alias)).map(Purpose::routes);
+            let why = format!("it is a name for {}; {}", alias.task, routes.unwrap_or("nothing here takes it"));
             return Err(self.not_found(&alias.name, &why));
         }
         if let (Some(id), true) = (&alias.weights, matches!(alias.state, AliasState::Weights | AliasState::Substitute))

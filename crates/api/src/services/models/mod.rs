@@ -30,6 +30,8 @@ use crate::settings::{Compat, Settings};
 
 /// Models that judge texts (embeddings, rerank, classes) loaded at the same time, beside those that write it.
 const ENCODERS_MAX: usize = 3;
+/// The same for models that listen.
+const LISTENERS_MAX: usize = 2;
 
 /// The models of a server. Clones share them.
 #[derive(Clone)]
@@ -48,9 +50,15 @@ struct Inner {
     backup: Option<ModelSource>,
     shelf: Shelf,
     residence: Arc<Residence>,
-    /// What the settings name for embeddings.
-    embedding: ModelSource,
-    encoders: Arc<Residence>,
+    vectors: Beside,
+    speech: Beside,
+}
+
+/// Models for another purpose than to write text, which live beside those.
+struct Beside {
+    /// What the settings name.
+    configured: ModelSource,
+    residence: Arc<Residence>,
 }
 
 /// How to load a model where that differs from the settings.
@@ -80,12 +88,14 @@ impl Models {
         let source = |said: &str| source_of(&table, settings, said);
         let configured = source(&settings.model);
         let backup = settings.backup_model.as_deref().map(source).filter(|backup| backup.name != configured.name);
-        let embedding = embedding_source(source(&settings.embedding_model));
-        let name = embedding.name.clone();
+        let beside = |purpose, models_max, configured: ModelSource| Beside {
+            residence: Residence::new(engine.clone(), purpose, models_max, configured.name.clone()),
+            configured,
+        };
         Self(Arc::new(Inner {
             residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
-            encoders: Residence::new(engine.clone(), Purpose::Vectors, ENCODERS_MAX, name),
-            embedding,
+            vectors: beside(Purpose::Vectors, ENCODERS_MAX, embedding_source(source(&settings.embedding_model))),
+            speech: beside(Purpose::Speech, LISTENERS_MAX, source(&settings.transcription_model)),
             table,
             user: settings.aliases.clone(),
             model_dir: settings.model_dir.clone(),
@@ -111,16 +121,26 @@ impl Models {
         Ok(info)
     }
 
-    /// Fetches the embedding model where it is not on this machine yet: what is here waits until it is asked for. Blocks.
-    pub fn fetch_encoder(&self, progress: &dyn Progress) {
+    /// Fetches the models for vectors and speech where they are not on this machine yet: what is here waits until it is asked for.
+    /// Blocks.
+    pub fn fetch_others(&self, progress: &dyn Progress) {
         let inner = &self.0;
-        if inner.lies_here(&inner.embedding) {
-            return;
+        for purpose in [Purpose::Vectors, Purpose::Speech] {
+            let Some(Beside { configured, residence }) = inner.beside(purpose) else { continue };
+            if inner.lies_here(configured) {
+                continue;
+            }
+            if let Err(error) = inner.engine.load(configured.clone(), progress) {
+                let (what, _) = purpose.words();
+                tracing::warn!(model = configured.name, "there is no {what}: {error}");
+                residence.give_up(&configured.name, error.into());
+            }
         }
-        if let Err(error) = inner.engine.load(inner.embedding.clone(), progress) {
-            tracing::warn!(model = inner.embedding.name, "there are no embeddings: {error}");
-            inner.encoders.give_up(&inner.embedding.name, error.into());
-        }
+    }
+
+    /// Loads the speech model of the settings, past the line. Blocks. For who serves nobody.
+    pub fn load_listener(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
+        self.0.engine.load(self.0.speech.configured.clone(), progress)
     }
 
     /// Loads a model at once, past the line: for the start. Blocks.
@@ -155,7 +175,21 @@ impl Models {
     /// As for [`Models::lease`].
     pub async fn lease_encoder(&self, name: Option<&str>) -> Result<Lease> {
         let meant = self.meant(name, Purpose::Vectors).await?;
-        self.0.encoders.acquire(meant.source, meant.answerer).await
+        self.0.vectors.residence.acquire(meant.source, meant.answerer).await
+    }
+
+    /// The same for a model that listens.
+    ///
+    /// # Errors
+    /// As for [`Models::lease`].
+    pub async fn lease_listener(&self, name: Option<&str>) -> Result<Lease> {
+        let meant = self.meant(name, Purpose::Speech).await?;
+        self.0.speech.residence.acquire(meant.source, meant.answerer).await
+    }
+
+    /// Whether the table knows `name` for a task.
+    pub fn is_for(&self, name: &str, task: &str) -> bool {
+        self.0.table.get(name).is_some_and(|alias| alias.task == task)
     }
 
     /// Runs `attempt` on the model that `name` means. If it fails of a fault of ours before it has given anything, and the
@@ -267,10 +301,10 @@ impl Inner {
         let Meaning { target, is_substitute } =
             self.world(purpose, &available, autoload, |world| world.meaning(name))?;
         let meant = self.of_target(purpose, target, is_substitute);
-        if purpose == Purpose::Vectors && !self.lies_here(&meant.source) {
-            let name = &meant.source.name;
+        if purpose != Purpose::Text && !self.lies_here(&meant.source) {
+            let (name, (what, setting)) = (&meant.source.name, purpose.words());
             let why = "it is not on this machine, and a request never downloads";
-            return Err(missing(&format!("there is no embedding model `{name}`: {why} (setting embedding_model)")));
+            return Err(missing(&format!("there is no {what} `{name}`: {why} (setting {setting})")));
         }
         Ok(meant)
     }
@@ -283,9 +317,9 @@ impl Inner {
     }
 
     fn of_target(&self, purpose: Purpose, target: Target, is_substitute: bool) -> Meant {
-        if purpose == Purpose::Vectors {
+        if let Some(beside) = self.beside(purpose) {
             let answerer = if is_substitute { Answerer::Substitute } else { Answerer::Named };
-            return Meant { source: self.encoder_source(target), answerer, may_fall_back: false };
+            return Meant { source: self.source_beside(beside, target), answerer, may_fall_back: false };
         }
         let is_default = target == Target::Default;
         let source = match target {
@@ -317,16 +351,26 @@ impl Inner {
         remembered.unwrap_or_else(|| self.plain(name.to_owned(), name.to_owned()))
     }
 
-    /// How to load an encoder.
-    fn encoder_source(&self, target: Target) -> ModelSource {
+    /// How to load a model that does not write text.
+    fn source_beside(&self, beside: &Beside, target: Target) -> ModelSource {
+        let configured = &beside.configured;
         match target {
-            Target::Default => self.embedding.clone(),
-            Target::Loaded(name) | Target::Available(name) if name == self.embedding.name => self.embedding.clone(),
+            Target::Default => configured.clone(),
+            Target::Loaded(name) | Target::Available(name) if name == configured.name => configured.clone(),
             Target::Loaded(name) | Target::Available(name) => self.plain(name.clone(), name),
             Target::Cached(id) => {
                 let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
                 self.plain(id.clone(), path.unwrap_or(id))
             }
+        }
+    }
+
+    /// Where the models for a purpose live, unless they write text.
+    fn beside(&self, purpose: Purpose) -> Option<&Beside> {
+        match purpose {
+            Purpose::Text => None,
+            Purpose::Vectors => Some(&self.vectors),
+            Purpose::Speech => Some(&self.speech),
         }
     }
 
@@ -364,15 +408,15 @@ impl Inner {
         autoload: bool,
         ask: impl FnOnce(World<'_>) -> T,
     ) -> T {
-        let residence = if purpose == Purpose::Text { &self.residence } else { &self.encoders };
-        let default = residence.gathering();
+        let beside = self.beside(purpose);
+        let default = beside.map_or(&self.residence, |beside| &beside.residence).gathering();
         let mut loaded: Vec<String> = self.loaded(purpose).map(|model| model.name).collect();
         loaded.sort_by_key(|name| default.as_ref() != Some(name));
         let fits = |model: &AvailableModel| model.problem.is_none() && Purpose::of(model.capabilities) == purpose;
         ask(World {
             purpose,
-            has_default: !loaded.is_empty() || default.is_some() || autoload || purpose == Purpose::Vectors,
-            default_name: (purpose == Purpose::Vectors).then_some(self.embedding.name.as_str()),
+            has_default: !loaded.is_empty() || default.is_some() || autoload || beside.is_some(),
+            default_name: beside.map(|beside| beside.configured.name.as_str()),
             loaded: &loaded,
             available,
             cached: &|id| self.engine.cached(id).is_some_and(|model| fits(&model)),

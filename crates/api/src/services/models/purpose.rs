@@ -1,4 +1,4 @@
-//! What a model is for: to write text, or to judge texts. Names of the one kind never reach a model of the other.
+//! What a model is for: to write text, to judge texts, or to listen. Names of the one kind never reach a model of another.
 //! `meaning` asks it of names, `mod` and `residence` of models.
 //! Invariant: every model has one purpose; one that can do both writes text.
 
@@ -13,13 +13,23 @@ pub(super) enum Purpose {
     Text,
     /// To make vectors of texts, to score or to classify them.
     Vectors,
+    /// To write down what is said in recordings.
+    Speech,
 }
 
 impl Purpose {
+    /// Every purpose.
+    pub(super) const ALL: [Self; 3] = [Self::Text, Self::Vectors, Self::Speech];
+
     /// What a model with these capabilities is for.
     pub(super) fn of(capabilities: Capabilities) -> Self {
         let judges = capabilities.embeddings || capabilities.rerank || capabilities.classify;
-        if judges && !capabilities.text_generation { Self::Vectors } else { Self::Text }
+        match capabilities {
+            Capabilities { text_generation: true, .. } => Self::Text,
+            Capabilities { transcription: true, .. } => Self::Speech,
+            _ if judges => Self::Vectors,
+            _ => Self::Text,
+        }
     }
 
     /// Whether a model for this may answer to a name of the table.
@@ -27,27 +37,40 @@ impl Purpose {
         match (self, alias.task.as_str()) {
             // A language model that judges is asked as one, if it is here itself.
             (Self::Text, "chat" | "completions") | (Self::Vectors, "embeddings" | "rerank" | "classification") => true,
+            (Self::Speech, "transcription") => true,
             (_, "moderation") => (alias.state == AliasState::Weights) == (self == Self::Text),
             _ => false,
         }
     }
 
-    /// Who should be asked instead, for a message.
-    pub(super) fn other(self) -> &'static str {
+    /// Where such a model is asked, for a message.
+    pub(super) fn routes(self) -> &'static str {
         match self {
-            Self::Text => "POST /v1/embeddings, /v1/rerank, /v1/moderations and their like take it",
-            Self::Vectors => "POST /v1/chat/completions and /v1/completions take it",
+            Self::Text => "POST /v1/chat/completions and /v1/completions take it",
+            Self::Vectors => "POST /v1/embeddings, /v1/rerank, /v1/moderations and their like take it",
+            Self::Speech => "POST /v1/audio/transcriptions and /v1/audio/translations take it",
+        }
+    }
+
+    /// What such a model is called, and the setting that names the default one, for a message.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Text => ("model", "model"),
+            Self::Vectors => ("embedding model", "embedding_model"),
+            Self::Speech => ("speech model", "transcription_model"),
         }
     }
 }
 
 /// Everything that a model with these capabilities can be asked for, as listings tell it.
 pub(super) fn told(capabilities: Capabilities) -> Vec<&'static str> {
-    let all: [(bool, &[&'static str]); 4] = [
+    let all: [(bool, &[&'static str]); 6] = [
         (capabilities.text_generation, &["chat", "completions"]),
         (capabilities.embeddings, &["embeddings"]),
         (capabilities.rerank, &["rerank"]),
         (capabilities.classify, &["classify"]),
+        (capabilities.transcription, &["transcription"]),
+        (capabilities.translation, &["translation"]),
     ];
     all.into_iter().filter(|(has, _)| *has).flat_map(|(_, names)| names.iter().copied()).collect()
 }

@@ -25,7 +25,7 @@ pub struct Route {
 }
 
 /// Name of a request's schema, the dialect, the fields that must be there, and a body to try.
-const REQUESTS: [(&str, Takers, &[&str], &str); 8] = [
+const REQUESTS: [(&str, Takers, &[&str], &str); 11] = [
     (
         "CreateChatCompletionRequest",
         Takers::Chat,
@@ -53,6 +53,14 @@ const REQUESTS: [(&str, Takers, &[&str], &str); 8] = [
         Takers::Search,
         &["query", "documents"],
         r#"{"query": "a fast car", "documents": ["a quick automobile", "an old boat"]}"#,
+    ),
+    ("CreateTranscriptionRequest", Takers::Audio, &["file"], r#"{"response_format": "verbose_json"}"#),
+    ("CreateTranslationRequest", Takers::Audio, &["file"], r#"{"response_format": "json"}"#),
+    (
+        "TranslateRequest",
+        Takers::Translate,
+        &["text", "target_lang"],
+        r#"{"text": "Where is the station?", "source_lang": "en", "target_lang": "de"}"#,
     ),
 ];
 
@@ -117,7 +125,8 @@ fn operation(route: &Route) -> Value {
         operation["parameters"] = names.into();
     }
     if let Some(name) = known.and_then(|known| known.request) {
-        let content = json!({"application/json": {"schema": reference(name)}});
+        let media = if known.is_some_and(|known| known.is_form) { "multipart/form-data" } else { "application/json" };
+        let content = json!({media: {"schema": reference(name)}});
         operation["requestBody"] = json!({"required": true, "content": content});
     } else if route.method == "POST" && known.is_none() {
         let content = json!({"application/json": {"schema": {"type": "object", "additionalProperties": true}}});
@@ -130,6 +139,11 @@ fn answers(known: &Operation) -> Value {
     let mut content = json!({"application/json": {"schema": reference(known.response)}});
     if let Some(event) = known.event {
         content["text/event-stream"] = json!({"schema": reference(event)});
+    }
+    if known.is_form {
+        for media in ["text/plain", "application/x-subrip", "text/vtt"] {
+            content[media] = json!({"schema": {"type": "string"}});
+        }
     }
     content
 }

@@ -14,14 +14,16 @@ pub(super) struct Operation {
     pub(super) response: &'static str,
     /// The schema of one event, where it streams.
     pub(super) event: Option<&'static str>,
+    /// Whether it takes a form with a file, and answers in plain forms too.
+    pub(super) is_form: bool,
 }
 
 const fn get(path: &'static str, response: &'static str) -> Operation {
-    Operation { method: "GET", path, request: None, response, event: None }
+    Operation { method: "GET", path, request: None, response, event: None, is_form: false }
 }
 
 const fn post(path: &'static str, request: Option<&'static str>, response: &'static str) -> Operation {
-    Operation { method: "POST", path, request, response, event: None }
+    Operation { method: "POST", path, request, response, event: None, is_form: false }
 }
 
 /// A route that answers like `/v1/completions`.
@@ -38,6 +40,11 @@ const fn chat(path: &'static str) -> Operation {
         event: Some("CreateChatCompletionStreamResponse"),
         ..post(path, Some("CreateChatCompletionRequest"), "CreateChatCompletionResponse")
     }
+}
+
+/// A route that takes a recording.
+const fn recording(path: &'static str, request: &'static str, response: &'static str) -> Operation {
+    Operation { event: Some("TranscriptionStreamEvent"), is_form: true, ..post(path, Some(request), response) }
 }
 
 /// All of them.
@@ -61,6 +68,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/v1/classify", Some("ClassifyRequest"), "ClassifyResponse"),
     post("/v1/moderations", Some("CreateModerationRequest"), "CreateModerationResponse"),
     post("/v1/search", Some("SearchRequest"), "SearchResponse"),
+    recording("/v1/audio/transcriptions", "CreateTranscriptionRequest", "CreateTranscriptionResponse"),
+    recording("/v1/audio/translations", "CreateTranslationRequest", "CreateTranscriptionResponse"),
+    post("/v1/translate", Some("TranslateRequest"), "TranslateResponse"),
     post("/v1/edits", Some("CreateEditRequest"), "CreateEditResponse"),
     get("/v1/billing/usage", "BillingUsage"),
     get("/v1/dashboard/billing/usage", "BillingUsage"),

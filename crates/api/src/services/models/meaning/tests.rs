@@ -45,7 +45,11 @@ fn names(loaded: &[&str], available: &[&str]) -> Names {
 impl Names {
     fn ask(&self, name: Option<&str>) -> Result<Meaning> {
         let table = Aliases::built_in().unwrap();
-        let of_settings = (self.purpose == Purpose::Vectors).then_some("starter/embed");
+        let of_settings = match self.purpose {
+            Purpose::Text => None,
+            Purpose::Vectors => Some("starter/embed"),
+            Purpose::Speech => Some("starter/whisper"),
+        };
         let world = World {
             purpose: self.purpose,
             default_name: of_settings,
@@ -247,4 +251,28 @@ fn names_of_the_one_kind_never_reach_a_model_of_the_other() {
     // A short name finds what was downloaded under its organisation.
     let cached = Names { available: vec![], cached: vec!["sentence-transformers/all-MiniLM-L6-v2"], ..vectors };
     assert_eq!(cached.target("all-MiniLM-L6-v2"), Target::Cached("sentence-transformers/all-MiniLM-L6-v2".into()));
+}
+
+#[test]
+fn models_that_listen_are_found_by_their_sizes_and_by_openais_names() {
+    let mut listening = lying("whisper-base");
+    listening.capabilities = Capabilities { transcription: true, ..Capabilities::default() };
+    let chat = Names { available: vec![listening, lying("other")], ..names(&["starter/chat"], &[]) };
+    for name in ["whisper-base", "whisper-1", "tiny", "@cf/openai/whisper"] {
+        assert!(chat.refusal(name).contains("/v1/audio/transcriptions"), "{}", chat.refusal(name));
+    }
+    let speech = Names { loaded: vec![], purpose: Purpose::Speech, ..chat };
+    for name in ["starter/whisper", "whisper", "whisper-1", "gpt-4o-transcribe", "whisper-large-v2"] {
+        assert_eq!(speech.target(name), Target::Default, "{name}");
+    }
+    for name in ["base", "whisper-base", "openai/whisper-base"] {
+        assert_eq!(speech.target(name), available("whisper-base"), "{name}");
+    }
+    let substitute = Meaning { target: Target::Default, is_substitute: true };
+    for name in ["large-v3-turbo", "@cf/openai/whisper-large-v3-turbo", "@cf/openai/whisper"] {
+        assert_eq!(speech.ask(Some(name)).unwrap(), substitute, "{name}");
+    }
+    assert!(speech.refusal("other").contains("/v1/chat/completions"));
+    assert!(speech.refusal("text-embedding-3-small").contains("/v1/embeddings"));
+    assert!(speech.refusal("gpt-4o-transcribe-diarize").contains("nothing here serves it"));
 }

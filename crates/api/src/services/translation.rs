@@ -1,0 +1,98 @@
+//! Texts from one language into another by a chat model: for the text route, and for recordings whose model cannot translate.
+//! `routes/translate` calls it, and `transcription` for each segment.
+//! Invariant: what a model thinks before it speaks is no part of a translation, and a translation is bounded by its text's length.
+
+use engine::{Engine, GenerateRequest, Prompt};
+use prompt::{Conversation, Message};
+use serde_json::Map;
+
+use crate::dialogue::Dialogue;
+use crate::error::Result;
+use crate::services::models::Lease;
+use crate::services::renderer::{Renderer, Script};
+use crate::services::turn::{Delta, Reply, Turn};
+
+/// Tokens that even the shortest translation may take, thoughts included.
+const TOKENS_MIN: usize = 256;
+
+/// A chat model that translates. It stays loaded for as long as this lives.
+pub struct Translator {
+    /// Asked for every text.
+    pub engine: Engine,
+    /// Makes the prompts.
+    pub renderer: Renderer,
+    /// The model.
+    pub lease: Lease,
+    /// What the settings say about prompts.
+    pub dialogue: Dialogue,
+}
+
+/// A translation under way. Dropping it cancels it.
+pub struct Translating {
+    reply: Reply,
+    text: String,
+}
+
+impl Translator {
+    /// Has `text` translated from the language `source`, if that is known, to `target`; both are codes or English names.
+    ///
+    /// # Errors
+    /// As for a chat: a text beyond the context, a full queue.
+    pub async fn begin(&self, text: &str, source: Option<&str>, target: &str) -> Result<Translating> {
+        let model = self.lease.model().clone();
+        let mut request = GenerateRequest::new("", Prompt::Text { text: String::new(), add_special: true });
+        request.sampling.temperature = 0.0;
+        // A token has at least a byte in nearly every vocabulary; no language needs three times another's.
+        let room = (model.context_tokens / 2).max(1) as usize;
+        request.max_tokens = Some((TOKENS_MIN + 3 * text.len()).min(room) as u32);
+        let conversation = Conversation::new([Message::user(instruction(text, source, target))]);
+        let script = Script { model, conversation, dialogue: self.dialogue.clone(), variables: Map::new() };
+        let reply = Turn { script, request, choices: 1 }.begin(&self.engine, &self.renderer).await?;
+        Ok(Translating { reply, text: String::new() })
+    }
+
+    /// The same, waited for.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn translate(&self, text: &str, source: Option<&str>, target: &str) -> Result<String> {
+        self.begin(text, source, target).await?.finish().await
+    }
+}
+
+impl Translating {
+    /// The whole translation. A future that is dropped loses nothing; the next call goes on.
+    ///
+    /// # Errors
+    /// The model's.
+    pub async fn finish(&mut self) -> Result<String> {
+        while let Some(delta) = self.reply.next().await {
+            if let (_, Delta::Text(text, _)) = delta? {
+                self.text.push_str(&text);
+            }
+        }
+        Ok(self.text.trim().to_owned())
+    }
+}
+
+fn instruction(text: &str, source: Option<&str>, target: &str) -> String {
+    let from = source.map(|source| format!(" from the language {source}")).unwrap_or_default();
+    format!(
+        "Translate the text below{from} into the language {target}. Answer with the translation and nothing else.\n\n{}",
+        text.trim()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_instruction_names_the_languages_and_ends_with_the_text() {
+        let known = instruction(" Hallo! ", Some("german"), "english");
+        assert!(
+            known.contains(" from the language german into the language english.") && known.ends_with("\n\nHallo!")
+        );
+        assert!(!instruction("Hallo!", None, "en").contains("from"));
+    }
+}
