@@ -6,7 +6,9 @@
 //! figure is the median of the repeats.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+#[path = "model/seeded.rs"]
+mod seeded;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,27 +20,9 @@ use engine::pipelines::TextEncoder;
 use engine::pipelines::encode::{EncodeJob, EncoderPipeline, Purpose};
 use engine::progress::Silent;
 use engine::tokens::Framed;
-use engine::weights::{RawTensor, Weights};
 use engine::{CpuTier, Pooling, Quantization, families};
+use seeded::Seeded;
 use serde_json::json;
-
-/// Weights in memory.
-struct Seeded {
-    dtype: GgmlType,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)>,
-}
-
-impl Weights for Seeded {
-    fn get(&self, name: &str) -> engine::Result<Option<RawTensor<'_>>> {
-        Ok(self.tensors.get(name).map(|(shape, bytes)| RawTensor { dtype: self.dtype, shape, bytes }))
-    }
-
-    fn release(&self, _name: &str) {}
-
-    fn names(&self) -> Vec<&str> {
-        self.tensors.keys().map(String::as_str).collect()
-    }
-}
 
 /// Hidden width, layers, heads.
 fn shape(name: &str) -> [usize; 3] {
@@ -50,49 +34,23 @@ fn shape(name: &str) -> [usize; 3] {
 }
 
 fn seeded([hidden, layers, _]: [usize; 3], dtype: GgmlType) -> Seeded {
-    let mut tensors = BTreeMap::new();
-    let mut state = 20u64;
-    let mut add = |name: String, shape: Vec<usize>| {
-        let count: usize = shape.iter().product();
-        let middle = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
-        let mut bytes = Vec::with_capacity(count * 4);
-        for _ in 0..count {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let value = middle + ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.08;
-            match dtype {
-                GgmlType::BF16 => bytes.extend(half::bf16::from_f32(value).to_le_bytes()),
-                _ => bytes.extend(value.to_le_bytes()),
-            }
-        }
-        tensors.insert(name, (shape, bytes));
-    };
+    let mut weights = Seeded::new(dtype);
     for (table, rows) in [("word", 30_522), ("position", 512), ("token_type", 2)] {
-        add(format!("embeddings.{table}_embeddings.weight"), vec![rows, hidden]);
+        weights.add(format!("embeddings.{table}_embeddings.weight"), &[rows, hidden], 0.0);
     }
-    let parts = |prefix: String| {
-        let linear = [
-            ("attention.self.query", hidden, hidden),
-            ("attention.self.key", hidden, hidden),
-            ("attention.self.value", hidden, hidden),
-            ("attention.output.dense", hidden, hidden),
-            ("intermediate.dense", 4 * hidden, hidden),
-            ("output.dense", hidden, 4 * hidden),
-        ];
-        linear.map(|(name, outputs, inputs)| (format!("{prefix}{name}"), outputs, inputs))
-    };
-    add("embeddings.LayerNorm.weight".to_owned(), vec![hidden]);
+    weights.add("embeddings.LayerNorm.weight", &[hidden], 1.0);
     for layer in 0..layers {
         let prefix = format!("encoder.layer.{layer}.");
-        for (name, outputs, inputs) in parts(prefix.clone()) {
-            add(format!("{name}.weight"), vec![outputs, inputs]);
-            add(format!("{name}.bias"), vec![outputs]);
+        for name in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            weights.linear(&format!("{prefix}{name}"), hidden, hidden);
         }
+        weights.linear(&format!("{prefix}intermediate.dense"), 4 * hidden, hidden);
+        weights.linear(&format!("{prefix}output.dense"), hidden, 4 * hidden);
         for norm in ["attention.output.LayerNorm", "output.LayerNorm"] {
-            add(format!("{prefix}{norm}.weight"), vec![hidden]);
-            add(format!("{prefix}{norm}.bias"), vec![hidden]);
+            weights.norm(&format!("{prefix}{norm}"), hidden);
         }
     }
-    Seeded { dtype, tensors }
+    weights
 }
 
 fn model(name: &str, kind: &str, pool: &Arc<Pool>) -> EncoderPipeline {
