@@ -154,7 +154,9 @@ impl Recording {
         let of_track = track.duration.zip(scale).and_then(|(ticks, scale)| scale.calc_duration(ticks));
         let whole = self.reader.media_info();
         let of_whole = whole.duration.zip(whole.time_base).and_then(|(ticks, scale)| scale.calc_duration(ticks));
-        let seconds = of_track.or(of_whole).map(|time| time.as_secs_f64());
+        // Ogg counts the delay of Opus in.
+        let counted = if self.codec.delay() > 0 { track.delay.map_or(0.0, f64::from) / rate } else { 0.0 };
+        let seconds = of_track.or(of_whole).map(|time| time.as_secs_f64() - counted);
         // Programs that write into a pipe state the greatest length there is; a file with that many bytes would tell.
         let is_nonsense = |seconds: &f64| *seconds <= 0.0 || *seconds > 60.0 * (length as f64 + 60.0);
         let seconds = seconds.filter(|seconds| !is_nonsense(seconds));

@@ -2,7 +2,7 @@
 //! `decode` hands packets over; the head is that of RFC 7845 (Ogg, WebM) or of MP4's `dOps` box.
 //! Invariant: what a packet claims never sizes a buffer; 120 ms, the longest packet, does.
 
-use opus_decoder::{OpusDecoder, OpusMultistreamDecoder};
+use opus_pure::{OpusDecoder, OpusMSDecoder};
 
 /// Every stream is decoded at this rate, in hertz.
 pub(super) const OPUS_RATE: u32 = 48_000;
@@ -17,8 +17,8 @@ struct Head {
     delay: u32,
     /// Factor for every sample.
     gain: f32,
-    /// Streams, pairs among them, and the stream's channel for every channel; `None` for plain mono and stereo.
-    mapping: Option<(u8, u8, Vec<u8>)>,
+    /// How channels are spread over streams: 0 is one stream of one or two channels.
+    family: u8,
 }
 
 impl Head {
@@ -33,23 +33,15 @@ impl Head {
             Ok(if is_big_endian { u16::from_be_bytes(pair) } else { u16::from_le_bytes(pair) })
         };
         let (channels, family) = (usize::from(field(1)?), field(10)?);
-        let mapping = match (family, channels) {
-            (0, 1 | 2) => None,
-            (0, _) => return Err(format!("an Opus stream of mapping 0 has no {channels} channels")),
-            _ => {
-                let table = bytes.get(13..13 + channels).ok_or_else(broken)?;
-                Some((field(11)?, field(12)?, table.to_vec()))
-            }
-        };
         // Output gain is in 256ths of a decibel.
         let gain = 10.0_f32.powf(f32::from(pair(8)?.cast_signed()) / (20.0 * 256.0));
-        Ok(Self { channels, delay: u32::from(pair(2)?), gain, mapping })
+        Ok(Self { channels, delay: u32::from(pair(2)?), gain, family })
     }
 }
 
 enum Streams {
     One(Box<OpusDecoder>),
-    Many(Box<OpusMultistreamDecoder>),
+    Many(Box<OpusMSDecoder>),
 }
 
 /// A decoder of one logical stream.
@@ -62,21 +54,13 @@ pub(super) struct OpusStream {
 impl OpusStream {
     /// A decoder from the stream's head; without one (some WebM files) `channels` decides. The error says what is wrong.
     pub(super) fn new(head: Option<&[u8]>, channels: usize) -> Result<Self, String> {
-        let plain = || Head { channels: channels.clamp(1, 2), delay: 0, gain: 1.0, mapping: None };
+        let plain = || Head { channels: channels.clamp(1, 2), delay: 0, gain: 1.0, family: 0 };
         let head = head.map_or_else(|| Ok(plain()), Head::read)?;
-        let refused = |error: opus_decoder::OpusError| format!("its Opus stream cannot be decoded: {error}");
-        let streams = match &head.mapping {
-            None => Streams::One(Box::new(OpusDecoder::new(OPUS_RATE, head.channels).map_err(refused)?)),
-            Some((streams, pairs, table)) => {
-                let many = OpusMultistreamDecoder::new(
-                    OPUS_RATE,
-                    head.channels,
-                    usize::from(*streams),
-                    usize::from(*pairs),
-                    table,
-                );
-                Streams::Many(Box::new(many.map_err(refused)?))
-            }
+        let refused = |error: opus_pure::Error| format!("its Opus stream cannot be decoded: {error}");
+        let rate = OPUS_RATE.cast_signed();
+        let streams = match head.family {
+            0 => Streams::One(Box::new(OpusDecoder::new(rate, head.channels).map_err(refused)?)),
+            family => Streams::Many(Box::new(OpusMSDecoder::new(rate, head.channels, family).map_err(refused)?)),
         };
         let frames = vec![0.0; PACKET_FRAMES_MAX * head.channels];
         Ok(Self { streams, head, frames })
@@ -94,8 +78,8 @@ impl OpusStream {
     /// The frames of one packet, channel beside channel; `None` if the packet is broken.
     pub(super) fn decode(&mut self, packet: &[u8]) -> Option<&[f32]> {
         let frames = match &mut self.streams {
-            Streams::One(decoder) => decoder.decode_float(packet, &mut self.frames, false),
-            Streams::Many(decoder) => decoder.decode_float(packet, &mut self.frames, false),
+            Streams::One(decoder) => decoder.decode(packet, PACKET_FRAMES_MAX, &mut self.frames),
+            Streams::Many(decoder) => decoder.decode(packet, PACKET_FRAMES_MAX, &mut self.frames),
         };
         let decoded = self.frames.get_mut(..frames.ok()? * self.head.channels)?;
         if self.head.gain != 1.0 {
@@ -113,16 +97,16 @@ mod tests {
     fn heads_of_ogg_and_of_mp4_are_read() {
         let ogg = b"OpusHead\x01\x02\x38\x01\x80\xbb\0\0\0\0\0";
         let mp4 = b"OpusHead\x00\x02\x01\x38\0\0\xbb\x80\0\0\0";
-        let expected = Head { channels: 2, delay: 312, gain: 1.0, mapping: None };
+        let expected = Head { channels: 2, delay: 312, gain: 1.0, family: 0 };
         assert_eq!(Head::read(ogg), Ok(expected));
         assert_eq!(Head::read(mp4), Head::read(ogg));
         let louder = b"OpusHead\x01\x01\0\0\x80\xbb\0\0\x00\x14\0";
         assert!(Head::read(louder).is_ok_and(|head| (head.gain - 10.0).abs() < 1e-4));
         let surround = b"OpusHead\x01\x03\0\0\x80\xbb\0\0\0\0\x01\x02\x01\0\x02\x01";
-        assert!(Head::read(surround).is_ok_and(|head| head.mapping == Some((2, 1, vec![0, 2, 1]))));
+        assert!(Head::read(surround).is_ok_and(|head| head.family == 1 && head.channels == 3));
         for length in 0..19 {
             assert!(Head::read(&ogg[..length]).is_err());
         }
-        assert!(Head::read(b"OpusHead\x01\x09\0\0\x80\xbb\0\0\0\0\0").is_err());
+        assert!(OpusStream::new(Some(b"OpusHead\x01\x09\0\0\x80\xbb\0\0\0\0\0"), 2).is_err());
     }
 }
