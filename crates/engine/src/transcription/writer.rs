@@ -8,9 +8,8 @@ use crate::output::TokenLogprob;
 use crate::pipelines::Heard;
 use crate::scheduler::dictation::Speech;
 use crate::scheduler::listening::Written;
-use crate::speech::alignment::{Attention, first_frames};
+use crate::speech::alignment::{self, Attention, first_frames};
 use crate::speech::segments::{self, Span, Tail};
-use crate::speech::tokens::SECONDS_PER_TIMESTAMP;
 use crate::speech::words::{Aligned, Spoken, Timed, time_words};
 use crate::transcript::Segment;
 
@@ -78,8 +77,7 @@ impl Writer<'_> {
         let Heard { weights, tokens, rows: frames } = heard;
         let heads = self.speech.heads.len();
         let attention = Attention { weights, heads, tokens: *tokens, frames: *frames };
-        let first = first_frames(attention, rows.clone());
-        let seconds: Vec<f64> = first.iter().map(|&frame| offset + frame as f64 * SECONDS_PER_TIMESTAMP).collect();
+        let seconds = alignment::seconds(&first_frames(attention, rows.clone()), offset);
         let all = written.tokens.iter().zip(&written.logprobs).filter(|(token, _)| self.speech.tokens.is_text(**token));
         let probabilities: Vec<f32> = all.map(|(_, logprob)| logprob.exp()).collect();
         let aligned = Aligned {
@@ -103,11 +101,11 @@ impl Writer<'_> {
         tokens.iter().copied().filter(|&token| self.speech.tokens.is_text(token)).collect()
     }
 
-    /// One segment; none without text.
+    /// One segment; none without text, or of no length, which the reference does not believe.
     fn segment(&self, part: &Part, span: &Span, written: &Written) -> Result<Option<Segment>> {
         let tokens = &written.tokens[span.tokens.clone()];
         let text = self.speech.tokenizer.decode(&self.text_of(tokens), true)?;
-        if text.trim().is_empty() {
+        if text.trim().is_empty() || span.start_seconds >= span.end_seconds {
             return Ok(None);
         }
         let mut logprobs = Vec::new();
