@@ -18,6 +18,8 @@ use toy::gguf_writer;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod amx_emulator;
+mod audio_chunks;
+mod audio_formats;
 mod audio_mel;
 mod door;
 mod encoders;

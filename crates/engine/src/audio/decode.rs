@@ -82,9 +82,15 @@ impl Recording {
         if let Some(stranger) = sniff::known_stranger(&head) {
             return Err(refused(format!("no recording: {stranger}")));
         }
+        if let Some((rate, channels)) = sniff::stated_by_wave(&head) {
+            check_shape(&limits, rate, usize::from(channels))?;
+        }
         let is_mp4 = head.get(4..8) == Some(b"ftyp");
         let edits = if is_mp4 { edits::of_tracks(&mut source).unwrap_or_default() } else { Vec::new() };
         let length = source.length();
+        // The reader of Matroska looks for the end of a whole file first, and does not find it in one that was cut.
+        let is_matroska = head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
+        let source = if is_matroska { source.streamed() } else { source };
         let reader = guarded(|| probe(source, hint))?.map_err(|error| unopened(&error))?;
         let (track, codec, description) = choose(&*reader, &limits)?;
         let mut recording = Self {

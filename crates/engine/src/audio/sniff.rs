@@ -55,6 +55,17 @@ pub(super) fn known_stranger(head: &[u8]) -> Option<String> {
     is_text(head).then(|| "this looks like text".to_owned())
 }
 
+/// Sampling rate and channels that the head of a WAVE file states, which nothing may be sized by before they are checked.
+pub(super) fn stated_by_wave(head: &[u8]) -> Option<(u32, u16)> {
+    if !head.starts_with(b"RIFF") || head.get(8..12) != Some(b"WAVE") {
+        return None;
+    }
+    let format = head.windows(4).position(|name| name == b"fmt ")? + 8;
+    let channels = head.get(format + 2..format + 4)?.try_into().ok().map(u16::from_le_bytes)?;
+    let rate = head.get(format + 4..format + 8)?.try_into().ok().map(u32::from_le_bytes)?;
+    Some((rate, channels))
+}
+
 /// Whether it is UTF-8 without control characters, or UTF-16 that says so; the last character may be cut.
 fn is_text(head: &[u8]) -> bool {
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {

@@ -17,6 +17,7 @@ impl<T: Read + Seek + Send + Sync> ReadSeek for T {}
 pub struct AudioSource {
     reader: Box<dyn ReadSeek>,
     length: u64,
+    is_streamed: bool,
 }
 
 impl std::fmt::Debug for AudioSource {
@@ -29,7 +30,7 @@ impl AudioSource {
     /// Bytes in memory.
     pub fn bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
         let length = bytes.as_ref().len() as u64;
-        Self { reader: Box::new(Cursor::new(bytes)), length }
+        Self { reader: Box::new(Cursor::new(bytes)), length, is_streamed: false }
     }
 
     /// An open file, from its beginning; an error if it cannot be sought in.
@@ -42,12 +43,17 @@ impl AudioSource {
         let unreadable = |error: io::Error| Error::internal(format!("reading the recording: {error}"));
         let length = reader.seek(SeekFrom::End(0)).map_err(unreadable)?;
         reader.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        Ok(Self { reader: Box::new(reader), length })
+        Ok(Self { reader: Box::new(reader), length, is_streamed: false })
     }
 
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Lets a demuxer read it from its beginning to its end only, as if it came over a line and nobody knew its length.
+    pub(super) fn streamed(self) -> Self {
+        Self { is_streamed: true, ..self }
     }
 
     /// The first bytes, at most `length_max` of them; the next read begins at the first one again.
@@ -73,10 +79,10 @@ impl Seek for AudioSource {
 
 impl MediaSource for AudioSource {
     fn is_seekable(&self) -> bool {
-        true
+        !self.is_streamed
     }
 
     fn byte_len(&self) -> Option<u64> {
-        Some(self.length)
+        (!self.is_streamed).then_some(self.length)
     }
 }

@@ -11,13 +11,12 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::writer::{Part, Writer};
-use crate::audio::vad::{Chunker, VadOptions};
-use crate::audio::{Recording, SAMPLE_RATE};
+use crate::audio::{Chunker, Recording, SAMPLE_RATE, VadOptions};
 use crate::catalog::SpeechTraits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scheduler::listening::{Sound, Ticket, Window, Wish, Written};
 use crate::speech::long_form::History;
-use crate::transcript::{Chunking, TranscribeRequest, TranscriptEvent, TranscriptSummary};
+use crate::transcript::{Chunking, TranscribeRequest, TranscriptEvent, TranscriptSummary, VoiceActivity};
 
 /// Samples that are read at a time.
 const READ_SAMPLES: usize = SAMPLE_RATE as usize;
@@ -60,10 +59,7 @@ impl Listener {
     /// Listens to the end, or to the first error.
     pub(crate) fn run(mut self) {
         let result = match self.request.chunking {
-            Chunking::Pauses(voice) => {
-                let options = VadOptions::from(voice);
-                self.at_pauses(options)
-            }
+            Chunking::Pauses(voice) => self.at_pauses(options(voice)),
             Chunking::Windows => self.window_by_window(),
         };
         let last = result.map(TranscriptEvent::Done);
@@ -240,6 +236,16 @@ impl Listener {
     fn send(&self, event: TranscriptEvent) -> Result<()> {
         let gone = |_| Error::new(ErrorKind::Cancelled, "nobody waits for the transcription any more");
         self.events.blocking_send(Ok(event)).map_err(gone)
+    }
+}
+
+/// A request's view of speech as the detector has it.
+fn options(voice: VoiceActivity) -> VadOptions {
+    VadOptions {
+        threshold: voice.threshold,
+        silence_ms: voice.silence_duration_ms,
+        pad_ms: voice.prefix_padding_ms,
+        pause_ms_max: VadOptions::default().pause_ms_max.max(voice.silence_duration_ms),
     }
 }
 
