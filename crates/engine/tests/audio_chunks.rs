@@ -194,7 +194,7 @@ fn a_higher_threshold_and_other_pads_are_obeyed() {
     assert!(padded[0].samples.len() > bare[0].samples.len() + seconds(1.0));
     // A voice little louder than the noise beneath it.
     for (sample, noise) in samples.iter_mut().zip(noise(seconds(5.0), 0.05, 8)) {
-        *sample = *sample * 0.25 + noise;
+        *sample = *sample * 0.8 + noise;
     }
     let lengths = [0.0, 0.5, 1.0].map(|threshold| {
         let chunks = found(VadOptions { threshold, pad_ms: 0, ..VadOptions::default() }, &samples);

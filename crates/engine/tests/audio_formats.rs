@@ -36,16 +36,16 @@ const FILES: [(&str, &str, f64, usize, usize); 33] = [
     ("aac_44k_stereo.m4a", "aac in isomp4, 44100 Hz, 2 channels", 0.97, 0, 0),
     ("aac_16k_mono.aac", "aac, 16000 Hz, 1 channel", 0.97, 1_100, 3_000),
     ("video_aac_44k.mp4", "aac in isomp4, 44100 Hz, 2 channels", 0.97, 0, 0),
-    ("fragments_aac_48k.mp4", "aac in isomp4, 48000 Hz, 1 channel", 0.97, 400, 1_000),
-    ("video_aac_44k.mkv", "aac in matroska, 44100 Hz, 1 channel", 0.97, 400, 1_000),
+    ("fragments_aac_48k.mp4", "aac in isomp4, 48000 Hz, 1 channel", 0.95, 400, 1_000),
+    ("video_aac_44k.mkv", "aac in matroska, 44100 Hz, 1 channel", 0.95, 400, 1_000),
     ("vorbis_44k_stereo.ogg", "vorbis in ogg, 44100 Hz, 2 channels", 0.99, 0, 0),
     ("vorbis_48k_mono.webm", "vorbis in matroska, 48000 Hz, 1 channel", 0.99, 100, 500),
-    ("opus_48k_stereo.ogg", "opus in ogg, 48000 Hz, 2 channels", 0.98, 0, 0),
+    ("opus_48k_stereo.ogg", "opus in ogg, 48000 Hz, 2 channels", 0.95, 0, 0),
     ("opus_speech_16k.opus", "opus in ogg, 48000 Hz, 1 channel", 0.95, 0, 0),
     ("opus_hybrid_24k.opus", "opus in ogg, 48000 Hz, 1 channel", 0.95, 0, 0),
-    ("opus_48k_mono.webm", "opus in matroska, 48000 Hz, 1 channel", 0.98, 0, 500),
-    ("opus_48k_stereo.mkv", "opus in matroska, 48000 Hz, 2 channels", 0.98, 0, 500),
-    ("opus_48k_mono.mp4", "opus in isomp4, 48000 Hz, 1 channel", 0.98, 0, 0),
+    ("opus_48k_mono.webm", "opus in matroska, 48000 Hz, 1 channel", 0.95, 0, 500),
+    ("opus_48k_stereo.mkv", "opus in matroska, 48000 Hz, 2 channels", 0.95, 0, 500),
+    ("opus_48k_mono.mp4", "opus in isomp4, 48000 Hz, 1 channel", 0.95, 0, 0),
     ("opus_48k_six.opus", "opus in ogg, 48000 Hz, 6 channels", 0.9, 0, 0),
 ];
 
@@ -226,10 +226,19 @@ fn what_is_cut_in_the_middle_is_given_and_said() {
     {
         let bytes = file(name);
         let whole = decode(bytes.clone()).unwrap().0.len();
-        let (samples, _) =
+        let (samples, is_truncated) =
             decode(bytes[..bytes.len() * 3 / 4].to_vec()).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(samples.len() < whole && !samples.is_empty(), "{name}: {} of {whole}", samples.len());
+        // A short file that lacks a tenth of a second is not told from a padded one.
+        assert!(is_truncated || name.ends_with("mp3") || name.ends_with("wav"), "{name}");
     }
+    // As a browser writes it, which does not know yet how long it will be: whole, although it has no end.
+    let mut live = file("opus_48k_mono.webm");
+    let at = live.windows(4).position(|four| four == b"\x18\x53\x80\x67").unwrap() + 4;
+    assert_eq!(live[at], 1, "a size of eight bytes");
+    live[at + 1..at + 8].fill(0xff);
+    let (samples, _) = decode(live).unwrap();
+    assert!(samples.len() >= SAMPLES);
     let long = wav(16_000, 1, &[3; 20_000], 64_000);
     let (samples, is_truncated) = decode(long).unwrap();
     assert_eq!((samples.len(), is_truncated), (10_000, true));

@@ -15,7 +15,7 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
 use super::codec::Codec;
-use super::edits::{self, Edit};
+use super::edits::{self, Edit, Movie};
 use super::resample::Resampler;
 use super::source::AudioSource;
 use super::{SAMPLE_RATE, sniff};
@@ -86,11 +86,11 @@ impl Recording {
             check_shape(&limits, rate, usize::from(channels))?;
         }
         let is_mp4 = head.get(4..8) == Some(b"ftyp");
-        let edits = if is_mp4 { edits::of_tracks(&mut source).unwrap_or_default() } else { Vec::new() };
+        let movie = if is_mp4 { edits::of_movie(&mut source).unwrap_or_default() } else { Movie::default() };
         let length = source.length();
-        // The reader of Matroska looks for the end of a whole file first, and does not find it in one that was cut.
-        let is_matroska = head.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]);
-        let source = if is_matroska { source.streamed() } else { source };
+        // Readers that may seek look for the end of a whole file first, and do not find it in one that was cut.
+        let is_cut = movie.is_cut || sniff::is_cut_matroska(&head, length);
+        let source = if is_cut { source.streamed() } else { source };
         let reader = guarded(|| probe(source, hint))?.map_err(|error| unopened(&error))?;
         let (track, codec, description) = choose(&*reader, &limits)?;
         let mut recording = Self {
@@ -100,7 +100,7 @@ impl Recording {
             limits,
             description,
             duration_seconds: None,
-            edits,
+            edits: movie.edits,
             skipped_frames: 0,
             frames_left: u64::MAX,
             frames_stated: None,
@@ -111,7 +111,7 @@ impl Recording {
             ready_from: 0,
             samples_made: 0,
             is_ended: false,
-            is_truncated: false,
+            is_truncated: is_cut,
             fault: None,
         };
         recording.begin_track(length);
@@ -189,6 +189,7 @@ impl Recording {
             Ok(Ok(Some(_))) => Ok(()),
             Ok(Ok(None)) => self.finish(None),
             Ok(Err(MediaError::ResetRequired)) => self.next_in_chain(),
+            Ok(Err(MediaError::IoError(_))) if self.is_open_ended() && self.samples_made > 0 => self.finish(None),
             Ok(Err(error)) => self.finish(Some(error.to_string())),
             Err(error) => self.failed(error),
         }
@@ -263,8 +264,14 @@ impl Recording {
         // Encoders count their padding in or out; a tenth of a second is not missed.
         let tolerance = u64::from(self.codec.rate() / 10).max(4_096);
         let is_short = self.frames_stated.is_some_and(|stated| self.frames_decoded + tolerance < stated);
-        self.is_truncated = is_short || is_cut;
+        self.is_truncated |= is_short || is_cut;
         Ok(())
+    }
+
+    /// Whether the file is one that was written while nobody knew how long it would be, so that its end is its length.
+    fn is_open_ended(&self) -> bool {
+        let container = self.reader.format_info().short_name;
+        self.duration_seconds.is_none() && ["wave", "matroska"].contains(&container)
     }
 
     fn failed(&mut self, error: Error) -> Result<()> {

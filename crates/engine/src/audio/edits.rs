@@ -19,12 +19,22 @@ pub(super) struct Edit {
     pub(super) length_seconds: Option<f64>,
 }
 
-/// Tracks by their number with their edits. The source's next read begins at its first byte again.
-pub(super) fn of_tracks(source: &mut AudioSource) -> io::Result<Vec<(u32, Edit)>> {
+/// What a file's boxes say.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Movie {
+    /// Tracks by their number with their edits.
+    pub(super) edits: Vec<(u32, Edit)>,
+    /// Whether the last box goes on behind the end of the file.
+    pub(super) is_cut: bool,
+}
+
+/// Looks through a file; the source's next read begins at its first byte again.
+pub(super) fn of_movie(source: &mut AudioSource) -> io::Result<Movie> {
     let length = source.length();
     let mut found = Vec::new();
-    let movie = boxes(source, 0..length)?.into_iter().find(|(name, _)| name == b"moov");
-    if let Some((_, movie)) = movie {
+    let outermost = boxes(source, 0..length)?;
+    let is_cut = outermost.last().is_some_and(|(_, content)| content.end + 8 <= length);
+    if let Some(movie) = child(&outermost, b"moov") {
         let inside = boxes(source, movie)?;
         let scale = timescale(source, &inside, b"mvhd")?;
         for (_, track) in inside.into_iter().filter(|(name, _)| name == b"trak") {
@@ -32,7 +42,7 @@ pub(super) fn of_tracks(source: &mut AudioSource) -> io::Result<Vec<(u32, Edit)>
         }
     }
     source.rewind()?;
-    Ok(found)
+    Ok(Movie { edits: found, is_cut })
 }
 
 fn of_track(source: &mut AudioSource, track: Range<u64>, movie_scale: Option<f64>) -> io::Result<Option<(u32, Edit)>> {
@@ -146,16 +156,27 @@ mod tests {
         AudioSource::bytes([boxed("ftyp", b"M4A \0\0\0\0"), boxed("mdat", &[1; 99]), whole].concat())
     }
 
+    fn edits(mut source: AudioSource) -> Vec<(u32, Edit)> {
+        of_movie(&mut source).unwrap().edits
+    }
+
+    #[test]
+    fn a_box_that_goes_on_behind_the_end_is_told() {
+        let whole = [boxed("ftyp", b"M4A \0\0\0\0"), boxed("mdat", &[1; 99])].concat();
+        let is_cut = |length: usize| of_movie(&mut AudioSource::bytes(whole[..length].to_vec())).unwrap().is_cut;
+        assert!(!is_cut(whole.len()) && is_cut(whole.len() - 1) && !is_cut(17));
+    }
+
     #[test]
     fn one_edit_is_found_and_several_are_none() {
         let edit = Edit { start_seconds: 1_024.0 / 44_100.0, length_seconds: Some(0.4) };
-        assert_eq!(of_tracks(&mut movie(&[0, 1, 400, 1_024, 1 << 16])).unwrap(), [(7, edit)]);
+        assert_eq!(edits(movie(&[0, 1, 400, 1_024, 1 << 16])), [(7, edit)]);
         let behind_a_pause = [0, 2, 50, u32::MAX, 1 << 16, 400, 1_024, 1 << 16];
-        assert_eq!(of_tracks(&mut movie(&behind_a_pause)).unwrap(), [(7, edit)]);
+        assert_eq!(edits(movie(&behind_a_pause)), [(7, edit)]);
         let cut = [0, 2, 50, 0, 1 << 16, 400, 1_024, 1 << 16];
-        assert_eq!(of_tracks(&mut movie(&cut)).unwrap(), []);
+        assert_eq!(edits(movie(&cut)), []);
         let long = [1 << 24, 1, 0, 400, 0, 1_024, 1 << 16];
-        assert_eq!(of_tracks(&mut movie(&long)).unwrap(), [(7, edit)]);
+        assert_eq!(edits(movie(&long)), [(7, edit)]);
     }
 
     #[test]
@@ -163,7 +184,7 @@ mod tests {
         for bytes in
             [vec![], vec![0; 100], boxed("moov", &[255; 50]), words(&[1, 0x6d6f_6f76, 0xffff_ffff, 0xffff_ffff])]
         {
-            assert_eq!(of_tracks(&mut AudioSource::bytes(bytes)).unwrap(), []);
+            assert_eq!(edits(AudioSource::bytes(bytes)), []);
         }
     }
 }

@@ -66,6 +66,22 @@ pub(super) fn stated_by_wave(head: &[u8]) -> Option<(u32, u16)> {
     Some((rate, channels))
 }
 
+/// Whether a Matroska or WebM file of `length` bytes states a segment that goes on behind its end (RFC 8794, RFC 9559).
+pub(super) fn is_cut_matroska(head: &[u8], length: u64) -> bool {
+    let end_of = |at: usize, name: [u8; 4]| -> Option<(u64, u64)> {
+        let rest = head.get(at..)?.strip_prefix(&name)?;
+        // As many bytes as the first one has zeros before its first one, and that one; all ones mean that nobody knows.
+        let bytes = rest.first()?.leading_zeros() as usize + 1;
+        let number = rest.get(..bytes)?.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let unknown = 1_u64.checked_shl(7 * bytes as u32)? - 1;
+        let content = at as u64 + 4 + bytes as u64;
+        let size = number & unknown;
+        (bytes <= 8 && size != unknown).then(|| (content, content.saturating_add(size)))
+    };
+    let segment = end_of(0, [0x1a, 0x45, 0xdf, 0xa3]).and_then(|(_, end)| usize::try_from(end).ok());
+    segment.and_then(|at| end_of(at, [0x18, 0x53, 0x80, 0x67])).is_some_and(|(_, end)| end > length)
+}
+
 /// Whether it is UTF-8 without control characters, or UTF-16 that says so; the last character may be cut.
 fn is_text(head: &[u8]) -> bool {
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
@@ -104,6 +120,15 @@ mod tests {
         }
         // A character cut by the end of what was read.
         assert!(is_text(&"aaa\u{20ac}".as_bytes()[..5]));
+    }
+
+    #[test]
+    fn a_segment_that_goes_on_behind_the_end_is_cut() {
+        let head = b"\x1a\x45\xdf\xa3\x82ab\x18\x53\x80\x67\x40\x64";
+        assert!(is_cut_matroska(head, 112));
+        assert!(!is_cut_matroska(head, 113));
+        assert!(!is_cut_matroska(b"\x1a\x45\xdf\xa3\x82ab\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff", 9));
+        assert!(!is_cut_matroska(b"\x1a\x45\xdf\xa3\x00", 5) && !is_cut_matroska(b"RIFF", 4));
     }
 
     #[test]

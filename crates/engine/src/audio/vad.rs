@@ -21,8 +21,9 @@ const FLOOR_MIN: f32 = -75.0;
 const HYSTERESIS: f32 = 3.0;
 /// Band that tells tones from noise: bins of 31.25 Hz, from 200 to 4000 Hz.
 const BAND: std::ops::Range<usize> = 7..128;
-/// Flatness above which a frame is noise. White noise over three frames has about 0.84, vowels 0.05 to 0.4.
-const FLATNESS_NOISE: f32 = 0.5;
+/// Flatness above which a frame is noise. White noise has about 0.8 over three frames and 0.5 where it sets in, vowels
+/// have 0.05 to 0.3, in noise as well.
+const FLATNESS_NOISE: f32 = 0.35;
 /// Flatness below which a frame has clear tones, and how loud it must be to count against any floor, in decibels.
 const TONAL: (f32, f32) = (0.12, -45.0);
 /// The same for loud sounds of any voice or instrument.
@@ -59,6 +60,8 @@ pub(super) struct Verdict {
 
 struct Frame {
     level: f32,
+    /// Of the band alone, where neither hum nor rumble reaches.
+    band_level: f32,
     power: [f32; BAND.end - BAND.start],
 }
 
@@ -124,16 +127,19 @@ impl Detector {
                 *power = bin.norm_sqr();
             }
         }
-        let level = 10.0 * (energy / samples.len().max(1) as f32 + 1e-12).log10();
-        Frame { level, power }
+        let decibels = |square: f32| 10.0 * (square + 1e-12).log10();
+        let level = decibels(energy / samples.len().max(1) as f32);
+        // Parseval's theorem, for one side of the spectrum and the window's mean square.
+        let scale = 2.0 / (FRAME_SAMPLES as f32 * self.hann.iter().map(|weight| weight * weight).sum::<f32>());
+        Frame { level, band_level: decibels(power.iter().sum::<f32>() * scale), power }
     }
 
     fn judge(&mut self) -> Verdict {
-        let level = self.frames[self.next].level;
+        let Frame { level, band_level, .. } = self.frames[self.next];
         let floor = (0..self.frames.len()).map(|at| self.level_around(at)).fold(f32::MAX, f32::min).max(FLOOR_MIN);
-        let flatness = self.flatness_around(self.next);
+        let (flatness, flatness_most) = self.flatness_around(self.next);
         let margin = if self.was_speech { self.margin - HYSTERESIS } else { self.margin };
-        let is_sound = |(flatness_max, level_min): (f32, f32)| flatness < flatness_max && level > level_min;
+        let is_sound = |(flatness_max, level_min): (f32, f32)| flatness_most < flatness_max && band_level > level_min;
         let is_speech = level > floor + margin || is_sound(TONAL) || is_sound(LOUD);
         self.was_speech = is_speech;
         self.next += 1;
@@ -154,27 +160,27 @@ impl Detector {
     }
 
     /// Geometric over arithmetic mean of the power, once as it is and once with low frequencies held down, as the noise
-    /// of fans and streets falls towards high ones; the flatter counts.
-    fn flatness_around(&self, at: usize) -> f32 {
+    /// of fans and streets falls towards high ones: the lower and the higher of the two.
+    fn flatness_around(&self, at: usize) -> (f32, f32) {
         let mut power = [1e-12_f32; BAND.end - BAND.start];
         for frame in self.around(at) {
             for (sum, power) in power.iter_mut().zip(&frame.power) {
                 *sum += power;
             }
         }
-        let flatness = |tilt: bool| {
-            let weighted =
-                power.iter().zip(BAND).map(|(power, bin)| if tilt { power * (bin * bin) as f32 } else { *power });
-            let (mut logarithms, mut sum) = (0.0, 0.0);
-            for power in weighted {
-                logarithms += power.ln();
-                sum += power;
-            }
-            let count = power.len() as f32;
-            (logarithms / count).exp() / (sum / count)
-        };
-        flatness(false).max(flatness(true))
+        let plain = flatness(&power);
+        for (power, bin) in power.iter_mut().zip(BAND) {
+            *power *= bin as f32;
+        }
+        let tilted = flatness(&power);
+        (plain.min(tilted), plain.max(tilted))
     }
+}
+
+fn flatness(power: &[f32]) -> f32 {
+    let count = power.len() as f32;
+    let logarithms: f32 = power.iter().map(|power| power.ln()).sum();
+    (logarithms / count).exp() / (power.iter().sum::<f32>() / count)
 }
 
 /// Frames in so many milliseconds, rounded.
