@@ -155,8 +155,8 @@ class Server:
 
     def __init__(self, program, model, threads, *options):
         self.port = free_port()
-        command = [program, "--api", "--api-port", self.port, "--offline", "--cpu", "--transcription-model", model]
-        command += ["--threads", threads, "--parallel", 8, "--speculation", "none", *options]
+        command = [program, "--api", "--api-port", self.port, "--offline", "--cpu", "--model-dir", ROOT / "models"]
+        command += ["--transcription-model", model, "--threads", threads, "--parallel", 8, "--speculation", "none", *options]
         words = [str(word) for word in command]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.model = model
@@ -178,7 +178,7 @@ class Server:
 
 
 def compare_files(arguments, shape):
-    source = arguments.model or models.folder(shape)
+    source = arguments.model.resolve() if arguments.model else models.folder(shape)
     converted = models.converted(source)
     path = arguments.recording or recordings.speech(arguments.minutes * 60)
     program = arguments.server or build(["build", "--release", "-p", "api", "--bin", "lampstand"], "lampstand")
