@@ -8,7 +8,10 @@ jobs=${2:-$(nproc)}
 here=$(cd "$(dirname "$0")" && pwd)
 version=0.15.0
 compiler=${CXX:-c++}
-if grep -qs amx_int8 /proc/cpuinfo && ! "$compiler" --version | grep -qi clang && [ "$("$compiler" -dumpversion | cut -d. -f1)" -le 12 ]; then
+is_old_gcc() {
+    ! "$compiler" --version | grep -qi clang && [ "$("$compiler" -dumpversion | cut -d. -f1)" -le 12 ]
+}
+if grep -qs amx_int8 /proc/cpuinfo && is_old_gcc; then
     echo "This CPU has AMX, and GCC 12 compiles it wrongly: set CC=clang CXX=clang++ (see README.md)." >&2
     exit 1
 fi
@@ -19,7 +22,15 @@ if [ ! -d vendor/whisper-rs-sys ]; then
     # A package that is never built: Cargo unpacks what it names.
     mkdir -p src
     : >src/lib.rs
-    printf '[package]\nname = "source"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\nwhisper-rs-sys = "=%s"\n[workspace]\n' "$version" >Cargo.toml
+    cat >Cargo.toml <<END
+[package]
+name = "source"
+version = "0.0.0"
+edition = "2021"
+[dependencies]
+whisper-rs-sys = "=$version"
+[workspace]
+END
     cargo vendor --quiet vendor >/dev/null
 fi
 source=vendor/whisper-rs-sys/whisper.cpp

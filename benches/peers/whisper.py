@@ -6,6 +6,7 @@ shapes; all sides take the same weights and as many threads, and write the same 
 """
 import argparse
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -104,7 +105,7 @@ def rounds(arguments, sides, measure, cost):
     for number in range(arguments.pairs + 1):
         for name, side in sides.items() if number % 2 else reversed(sides.items()):
             time.sleep(REST_SECONDS)
-            answers[name] = measure(side)
+            answers[name] = measure(name, side)
             if number:
                 costs[name].append(cost(answers[name]))
     for name in sides:
@@ -140,7 +141,7 @@ def compare_steps(arguments, shape, rows):
         # whisper.cpp decodes one window at a time.
         able = {name: side for name, side in sides.items() if windows == 1 or not name.startswith("whisper.cpp")}
         texts = set()
-        for name, ms, ratio, answer in rounds(arguments, able, lambda side: side.ask(line), lambda answer: answer["ms"] / share):
+        for name, ms, ratio, answer in rounds(arguments, able, lambda _, side: side.ask(line), lambda answer: answer["ms"] / share):
             texts.add(answer.get("last"))
             print(f"| {shape} | {row} | {name} | {ms:.3f} | {ratio:.2f} |", flush=True)
         if len(texts) > 1:
@@ -154,8 +155,8 @@ class Server:
 
     def __init__(self, program, model, threads, *options):
         self.port = free_port()
-        command = [program, "--api", "--api-port", self.port, "--offline", "--cpu", "--transcription-model", model]
-        command += ["--threads", threads, "--parallel", 8, "--speculation", "none", *options]
+        command = [program, "--api", "--api-port", self.port, "--offline", "--cpu", "--model-dir", ROOT / "models"]
+        command += ["--transcription-model", model, "--threads", threads, "--parallel", 8, "--speculation", "none", *options]
         words = [str(word) for word in command]
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.model = model
@@ -177,25 +178,25 @@ class Server:
 
 
 def compare_files(arguments, shape):
-    source = arguments.model or models.folder(shape)
+    source = arguments.model.resolve() if arguments.model else models.folder(shape)
     converted = models.converted(source)
     path = arguments.recording or recordings.speech(arguments.minutes * 60)
     program = arguments.server or build(["build", "--release", "-p", "api", "--bin", "lampstand"], "lampstand")
-    faster = lambda: library("faster-whisper", converted, arguments)
+    # One process for all ways of a program; it is idle while others are measured.
+    faster = functools.cache(lambda: library("faster-whisper", converted, arguments))
     makers = {
         OURS: lambda: Server(program, source, arguments.threads, "--quantize", "q8_0"),
         "faster-whisper int8, beams of 5 (its default)": faster,
         "faster-whisper int8, greedy": faster,
+        "faster-whisper int8, beams of 5, 8 windows together": faster,
         "faster-whisper int8, greedy, 8 windows together": faster,
     }
     if arguments.whisper_cpp and shape:
-        cpp = lambda: Side(arguments.whisper_cpp, models.ggml_file(shape), arguments.threads)
-        makers |= {"whisper.cpp q8_0, greedy": cpp, "whisper.cpp q8_0, beams of 5 (its default)": cpp}
+        cpp = functools.cache(lambda: Side(arguments.whisper_cpp, models.ggml_file(shape), arguments.threads))
+        makers |= {"whisper.cpp q8_0, beams of 5 (its default)": cpp, "whisper.cpp q8_0, greedy": cpp}
     sides = wanted(arguments, makers)
-    asked = {id(side): name for name, side in sides.items()}
 
-    def measure(side):
-        name = asked[id(side)]
+    def measure(name, side):
         if name == OURS:
             return side.ask(path, language="en")
         windows, beams = 8 if "8 windows" in name else 1, 5 if "beams" in name else 1

@@ -53,8 +53,9 @@ struct Lines {
         if (timed) printf("{\"ms\": %.4f}\n", now_ms() - began);
     }
 
-    whisper_token likeliest() {
-        const float * logits = whisper_get_logits(context);
+    // The likeliest token behind the last of `count` that were given; the logits of each have a row, and only the last is filled.
+    whisper_token likeliest(size_t count) {
+        const float * logits = whisper_get_logits(context) + (count - 1) * whisper_n_vocab(context);
         return (whisper_token) (std::max_element(logits, logits + whisper_n_vocab(context)) - logits);
     }
 
@@ -69,7 +70,7 @@ struct Lines {
             if (step == WARM_TOKENS + 1) began = now_ms();
             if (whisper_decode(context, next.data(), (int) next.size(), past, threads) != 0) fail("whisper_decode failed");
             past += (int) next.size();
-            next = { likeliest() };
+            next = { likeliest(next.size()) };
         }
         printf("{\"ms\": %.4f, \"last\": %d}\n", now_ms() - began, next[0]);
     }

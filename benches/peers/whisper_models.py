@@ -114,9 +114,9 @@ def generation_config(layers, heads):
     return transformers.GenerationConfig(
         alignment_heads=[[layer, head] for layer in range(layers // 2, layers) for head in range(0, heads, 3)],
         begin_suppress_tokens=[220, END], bos_token_id=END, eos_token_id=END, pad_token_id=END, decoder_start_token_id=START,
-        is_multilingual=True, lang_to_id={f"<|{code}|>": ENGLISH + at for at, code in enumerate(languages())}, max_initial_timestamp_index=50,
-        max_length=448, no_timestamps_token_id=NO_TIMESTAMPS, prev_sot_token_id=PREVIOUS, return_timestamps=False,
-        suppress_tokens=[*SUPPRESSED, START, *range(TRANSLATE, NO_TIMESTAMPS)],
+        is_multilingual=True, lang_to_id={f"<|{code}|>": ENGLISH + at for at, code in enumerate(languages())},
+        max_initial_timestamp_index=50, max_length=448, no_timestamps_token_id=NO_TIMESTAMPS, prev_sot_token_id=PREVIOUS,
+        return_timestamps=False, suppress_tokens=[*SUPPRESSED, START, *range(TRANSLATE, NO_TIMESTAMPS)],
         task_to_id={"transcribe": TRANSCRIBE, "translate": TRANSLATE},
     )
 
