@@ -7,11 +7,12 @@ Invariant: no held-out sentence and no held-out voice comes out of windows.py.
 """
 
 import argparse
-import math
+import itertools
 import multiprocessing
 import os
 import queue
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from tokenizer import train_tokenizer
 from windows import Batch, IGNORED, Ids, Maker, phoneme_names
 
 OLD_BATCHES_MAX = 1200
+PAUSE_SECONDS = 3.0
 
 
 def arguments() -> argparse.Namespace:
@@ -40,12 +42,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--makers", type=int, default=2, help="processes that make speech")
-    parser.add_argument("--evaluate-minutes", type=float, default=6)
+    parser.add_argument("--evaluate-minutes", type=float, default=4)
     return parser.parse_args()
 
 
 def make(tokenizer: str, phonemes: list[str], seed: str, count: int, progress, out) -> None:
-    """Fills `out` with batches for ever; what they are depends on how far the training is."""
+    """Sends batches for ever; what they are depends on how far the training is."""
     os.nice(5)
     rng, maker = random.Random(seed), Maker(Tokenizer.from_str(tokenizer), phonemes, seed)
     while True:
@@ -53,27 +55,41 @@ def make(tokenizer: str, phonemes: list[str], seed: str, count: int, progress, o
         whole = 0.0 if done < 0.04 else 0.05 if done < 0.4 else 0.15 if done < 0.6 else 0.35 if done < 0.75 else 0.7
         middle = 0.0 if done < 0.1 else 0.1 if done < 0.4 else 0.2
         if kind < whole:
-            out.put(maker.long_batch(count // 2, 500))
+            out.send(maker.long_batch(count // 2, 500))
         elif kind < whole + middle:
-            out.put(maker.long_batch(count // 2, rng.randrange(200, 420, 20)))
-        else:
-            # Four batches come at once, so this branch is drawn a quarter as often as the others.
-            if rng.random() < 0.25:
-                for batch in maker.short_batch(count):
-                    out.put(batch)
+            out.send(maker.long_batch(count // 2, rng.randrange(200, 420, 20)))
+        # Four batches come at once, so this is drawn a quarter as often as the others.
+        elif rng.random() < 0.25:
+            for batch in maker.short_batch(count):
+                out.send(batch)
 
 
 class Source:
-    """Batches: new ones if there are any, else old ones."""
+    """Batches: new ones if there are any, else old ones. A maker that ends (espeak-ng may crash) is followed by another."""
 
     def __init__(self, args, tokenizer: Tokenizer, phonemes: list[str], step: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.progress, self.new = context.Value("d", 0.0), context.Queue(60)
+        self.context = multiprocessing.get_context("spawn")
+        self.progress, self.new = self.context.Value("d", 0.0), queue.Queue(60)
         self.old: list[Batch] = []
         self.rng, self.repeated = random.Random(args.seed), 0
         for number in range(args.makers):
-            given = (tokenizer.to_str(), phonemes, f"{args.seed} {step} {number}", args.batch, self.progress, self.new)
-            context.Process(target=make, args=given, daemon=True).start()
+            given = (tokenizer.to_str(), phonemes, f"{args.seed} {step} {number}", args.batch)
+            threading.Thread(target=self._receive, args=given, daemon=True).start()
+
+    def _receive(self, tokenizer: str, phonemes: list[str], seed: str, count: int) -> None:
+        for life in itertools.count():
+            receiver, sender = self.context.Pipe(duplex=False)
+            given = (tokenizer, phonemes, f"{seed} {life}", count, self.progress, sender)
+            process = self.context.Process(target=make, args=given, daemon=True)
+            process.start()
+            # Only the maker holds this end, so that its death ends the pipe.
+            sender.close()
+            try:
+                while True:
+                    self.new.put(receiver.recv())
+            except (EOFError, OSError):
+                process.join()
+                print(f"maker {seed} ended with {process.exitcode}", flush=True)
 
     def next(self) -> Batch:
         """A batch."""
@@ -89,6 +105,23 @@ class Source:
         return batch
 
 
+def guide_loss(attention: list[torch.Tensor], heard: torch.Tensor) -> torch.Tensor:
+    """Draws the first head of every layer to where the next word is: anywhere in it in the lowest layer, evenly over it in
+    the others, whose borders then show where words begin."""
+    rows, columns = torch.nonzero(heard[..., 0] >= 0, as_tuple=True)
+    if not len(rows):
+        return torch.zeros((), device=heard.device)
+    first, last = heard[rows, columns, 0:1], heard[rows, columns, 1:2]
+    positions = torch.arange(attention[0].shape[-1], device=heard.device)[None]
+    near = ((positions >= first - 1.5) & (positions <= last + 1.5)).float()
+    inside = ((positions >= first - 0.5) & (positions <= last - 0.5)).float()
+    inside = inside / inside.sum(-1, keepdim=True).clamp(min=1)
+    total = -((attention[0][rows, 0, columns].float() * near).sum(-1) + 1e-4).log().mean()
+    for weights in attention[1:]:
+        total = total - ((weights[rows, 0, columns].float() + 1e-4).log() * inside).sum(-1).mean()
+    return total / len(attention)
+
+
 def losses(model: Whisper, batch: Batch, ids: Ids, device: str) -> dict[str, torch.Tensor]:
     """Words, times, phonemes, and where the first heads look."""
     with torch.autocast(device, torch.bfloat16):
@@ -99,20 +132,11 @@ def losses(model: Whisper, batch: Batch, ids: Ids, device: str) -> dict[str, tor
     labels = torch.from_numpy(batch.labels).to(device)
     each = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none").view(labels.shape)
     is_time, is_word = labels >= ids.first_time, (labels >= 0) & (labels < ids.first_time)
-    heard = torch.from_numpy(batch.heard).to(device)
-    rows, columns = torch.nonzero(heard[..., 0] >= 0, as_tuple=True)
-    guide = torch.zeros((), device=device)
-    if len(rows):
-        first, last = heard[rows, columns, 0:1] - 1.5, heard[rows, columns, 1:2] + 1.5
-        positions = torch.arange(source.shape[1], device=device)[None]
-        inside = ((positions >= first) & (positions <= last)).float()
-        for weights in attention:
-            guide = guide - ((weights[rows, 0, columns].float() * inside).sum(-1) + 1e-4).log().mean() / len(attention)
     return {
         "words": (each * is_word).sum() / is_word.sum(),
         "times": (each * is_time).sum() / is_time.sum().clamp(min=1),
         "phonemes": F.cross_entropy(phonemes.float().flatten(0, 1), torch.from_numpy(batch.phonemes).to(device, torch.long).flatten()),
-        "guide": guide,
+        "guide": guide_loss(attention, torch.from_numpy(batch.heard).to(device)),
     }
 
 
@@ -125,7 +149,7 @@ def start(args: argparse.Namespace, device: str):
     """Tokenizer, phonemes, model, optimizer and state: new, or those of the checkpoint."""
     checkpoint = args.work / "checkpoint.pt"
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True) if checkpoint.exists() else None
-    state = {"step": 0, "seconds": 0.0}
+    state = {"step": 0, "seconds": 0.0, "progress": 0.0}
     if saved:
         tokenizer, phonemes, state = Tokenizer.from_str(saved["tokenizer"]), saved["phonemes"], saved["state"]
         config = Config(**saved["config"])
@@ -161,8 +185,9 @@ def main() -> None:
     ids, source = Ids(tokenizer), Source(args, tokenizer, phonemes, state["step"])
     judge = Judge(tokenizer, held_out_set(16, "watched"))
     print(f"{sum(p.numel() for p in model.parameters())} parameters on {device}, from {state}", flush=True)
-    began, evaluated, progress, sums = time.time() - state["seconds"], time.time(), 0.0, {}
-    while progress < 1:
+    began, evaluated, sums = time.time() - state["seconds"], time.time(), {}
+    while (progress := state["progress"]) < 1:
+        source.progress.value = progress
         batch = source.next()
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(progress, state["step"], args.lr)
@@ -176,9 +201,10 @@ def main() -> None:
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + part.item()
         seconds = time.time() - began
-        state.update(step=state["step"] + 1, seconds=seconds)
-        progress = seconds / 60 / args.minutes
-        source.progress.value = progress
+        # What is left is spread over the time that is left, so that a machine that stood still makes no jump.
+        took, left = min(PAUSE_SECONDS, seconds - state["seconds"]), args.minutes * 60 - seconds
+        progress = 1.0 if left <= 0 else min(1.0, progress + (1 - progress) * took / (left + took))
+        state.update(step=state["step"] + 1, seconds=seconds, progress=progress)
         if state["step"] % 50 == 0:
             told = " ".join(f"{name} {total / 50:.3f}" for name, total in sums.items())
             print(f"step {state['step']} {seconds:.0f} s progress {progress:.3f} {told} old {source.repeated}", flush=True)

@@ -95,24 +95,24 @@ def disturb(rng: random.Random, noise: np.random.Generator, source: np.ndarray, 
     kind = rng.random()
     if kind < 0.55:
         knots = [0, 150, 400, 1000, 2000, 4000, 8000]
-        decibel = np.interp(hertz, knots, [rng.uniform(-9, 9) for _ in knots]).astype(np.float32)
+        decibel = np.interp(hertz, knots, [rng.uniform(-7, 7) for _ in knots]).astype(np.float32)
         spectrum = spectrum * 10 ** (decibel / 20)
     if kind < 0.06:
         spectrum = spectrum * ((hertz > 250) & (hertz < 3600))
     elif kind < 0.16:
         spectrum = spectrum * (hertz < rng.uniform(4000, 7500))
-    if rng.random() < 0.15:
+    if rng.random() < 0.1:
         length = int(16000 * rng.uniform(0.1, 0.35))
         echo = noise.standard_normal(length, np.float32) * np.exp(-6 * np.arange(length, dtype=np.float32) / length)
         echo *= rng.uniform(0.1, 0.6) / np.sqrt((echo**2).sum())
         echo[0] = 1
         spectrum = spectrum * np.fft.rfft(echo, samples)
     power = (np.abs(spectrum) ** 2).mean()
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         colour = np.maximum(hertz, 40) ** -rng.choice([0, 0, 0.5, 0.5, 1, 1.5])
         hiss = noise.standard_normal((2, len(hertz)), np.float32)
         hiss = (hiss[0] + 1j * hiss[1]) * colour
-        ratio = 10 ** (-rng.uniform(6, 45) / 10) if power > 0 else 1.0
+        ratio = 10 ** (-rng.uniform(10, 45) / 10) if power > 0 else 1.0
         spectrum = spectrum + hiss * np.sqrt(max(power, 1e-9) * ratio / (np.abs(hiss) ** 2).mean())
     sound = np.fft.irfft(spectrum, samples).astype(np.float32)
     if rng.random() < 0.06:
@@ -142,7 +142,7 @@ class Maker:
             sentence = draw(rng, need="both")
             said, written = sentence.german, sentence.english
         else:
-            if rng.random() < 0.15:
+            if rng.random() < 0.1:
                 said = word_list(rng, language)
             else:
                 sentence = draw(rng, need=language)
