@@ -30,6 +30,7 @@ mod ops_pool;
 mod ops_quantize;
 mod parity;
 mod requests;
+mod sentences;
 mod speculation;
 mod tokens_fixtures;
 mod tokens_vectors;

@@ -4,6 +4,7 @@
 //! its company.
 
 pub mod config;
+pub mod dense;
 mod load;
 pub mod pooling;
 
