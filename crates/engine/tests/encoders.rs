@@ -128,6 +128,26 @@ fn a_gguf_file_of_bert_gives_the_same_vectors() {
 }
 
 #[test]
+fn a_gguf_file_of_a_reranker_gives_the_same_scores() {
+    let folder = TempFolder::new("encoders-gguf-rerank");
+    let (toy, path) = (EncoderToy::named("bert_rerank"), folder.path().join("rerank.gguf"));
+    // Pooling type 4: the head's.
+    toy.gguf(4).write(&path);
+    let place = folder.path().join("folder");
+    toy.write_folder(&place, FolderType::F32);
+    let pairs = vec![("abc".to_owned(), "x1 y!".to_owned()), ("q".to_owned(), "abc abc".to_owned())];
+    let [file, beside] = [&path, &place].map(|path| {
+        let engine = load(path, threads(2)).unwrap();
+        let info = engine.model("toy").unwrap();
+        assert!(info.capabilities.rerank && !info.capabilities.embeddings, "{path:?}");
+        let request = ScoreRequest { model: "toy".to_owned(), pairs: pairs.clone(), truncate: false, timeout: None };
+        collect(engine.score(request).unwrap()).unwrap()
+    });
+    assert_eq!(file, beside);
+    assert_ne!(file[0].score, file[1].score);
+}
+
+#[test]
 fn a_decoder_that_was_trained_to_embed_does_so() {
     let folder = TempFolder::new("encoders-decoder");
     Toy::named("qwen3").write_folder(folder.path(), FolderType::F32);

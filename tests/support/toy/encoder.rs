@@ -143,7 +143,9 @@ impl EncoderToy {
             .meta("tokenizer.ggml.unknown_token_id", Meta::U32(1))
             .meta("tokenizer.ggml.cls_token_id", Meta::U32(2))
             .meta("tokenizer.ggml.seperator_token_id", Meta::U32(3));
-        for tensor in self.tensors.iter().filter(|tensor| !tensor.name.starts_with("pooler")) {
+        // Only a classification head takes what the pooler's layer makes.
+        let has_head = self.tensors.iter().any(|tensor| tensor.name.starts_with("classifier"));
+        for tensor in self.tensors.iter().filter(|tensor| has_head || !tensor.name.contains("pooler")) {
             writer = writer.tensor_f32(&gguf_name(&tensor.name), &tensor.shape, &tensor.values());
         }
         writer
@@ -151,9 +153,11 @@ impl EncoderToy {
 }
 
 fn gguf_name(name: &str) -> String {
-    let mut name = name.replace("encoder.layer.", "blk.");
+    let mut name = name.trim_start_matches("bert.").replace("encoder.layer.", "blk.");
     for (from, to) in [
         ("embeddings.word_embeddings", "token_embd"),
+        ("pooler.dense", "cls"),
+        ("classifier", "cls.output"),
         ("embeddings.position_embeddings", "position_embd"),
         ("embeddings.token_type_embeddings", "token_types"),
         ("embeddings.LayerNorm", "token_embd_norm"),

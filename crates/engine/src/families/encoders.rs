@@ -329,7 +329,8 @@ pub fn encoder_from_gguf(metadata: &Metadata, vocabulary: usize) -> Result<Optio
         head: Some(names::GGUF_HEAD),
         head_takes_mean: false,
     })?;
-    Ok(Some(EncoderFamily { name, config, labels: Vec::new(), multi_label: false, dimensions: None }))
+    let labels = metadata.optional::<&[String]>(&key("classifier.output_labels"))?.unwrap_or_default().to_vec();
+    Ok(Some(EncoderFamily { name, config, labels, multi_label: false, dimensions: None }))
 }
 
 /// How a GGUF file of any architecture says that texts are pooled; none if it says nothing of the kind.
