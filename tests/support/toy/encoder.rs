@@ -31,7 +31,7 @@ pub(crate) struct EncoderToy {
 }
 
 /// Names of all fixtures.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "bert",
     "bert_rerank",
     "roberta_classes",
@@ -42,6 +42,7 @@ pub(crate) const NAMES: [&str; 10] = [
     "modernbert_classes",
     "mpnet",
     "nomic",
+    "gemma",
 ];
 
 /// Letters, alone and as continuations, behind the four special tokens.
@@ -155,9 +156,9 @@ impl EncoderToy {
 fn gguf_name(name: &str) -> String {
     let mut name = name.trim_start_matches("bert.").replace("encoder.layer.", "blk.");
     for (from, to) in [
-        ("embeddings.word_embeddings", "token_embd"),
         ("pooler.dense", "cls"),
         ("classifier", "cls.output"),
+        ("embeddings.word_embeddings", "token_embd"),
         ("embeddings.position_embeddings", "position_embd"),
         ("embeddings.token_type_embeddings", "token_types"),
         ("embeddings.LayerNorm", "token_embd_norm"),

@@ -22,7 +22,7 @@ use crate::ops::ggml::GgmlType;
 use crate::ops::layer_norm::{Kept, LayerNorm, SumNormed, rotate};
 use crate::ops::packed::{Packed, RowSource};
 use crate::ops::pool::Pool;
-use crate::ops::rows::RotaryTable;
+use crate::ops::rows::{RotaryTable, rms_norm};
 use crate::ops::tensor::{Lent, values};
 use crate::progress::Progress;
 use crate::weights::Weights;
@@ -45,13 +45,19 @@ struct Layer {
     query: Linear,
     key: Linear,
     value: Linear,
+    /// Of each head's numbers.
+    query_norm: Option<Vec<f32>>,
+    key_norm: Option<Vec<f32>>,
     attention_output: Linear,
+    /// Of what attention gives, before it is added.
+    attention_after_norm: Option<LayerNorm>,
     /// None only where the first layer has none.
     attention_norm: Option<LayerNorm>,
     gate: Linear,
     up: Option<Linear>,
     down: Linear,
     feed_forward_norm: LayerNorm,
+    feed_forward_after_norm: Option<LayerNorm>,
     is_local: bool,
     shape: AttentionShape,
 }
@@ -195,16 +201,18 @@ impl Encoder {
         let mut delta: Option<Lent<'_>> = None;
         let mut pending = if self.config.norm_first { None } else { self.embedding_norm.as_ref() };
         if self.config.norm_first && self.embedding_norm.is_some() {
-            let normed = {
-                let x = values(&x)?;
-                SumNormed::new(&x, None, self.embedding_norm.as_ref(), columns, pool.tier())?.into_rows(pool)?
-            };
-            x = normed;
+            x = self.normed(x, self.embedding_norm.as_ref())?;
         }
         for layer in &self.layers {
             let before = if self.config.norm_first { layer.attention_norm.as_ref() } else { pending };
             let [mut query, mut key, value] =
                 self.forward_normed([&layer.query, &layer.key, &layer.value], before, &mut x, delta.take())?;
+            if let Some(weight) = &layer.query_norm {
+                query = rms_norm(&query, weight, self.config.norm_eps, pool)?;
+            }
+            if let Some(weight) = &layer.key_norm {
+                key = rms_norm(&key, weight, self.config.norm_eps, pool)?;
+            }
             if let Some(table) = if layer.is_local { &step.local } else { &step.global } {
                 let head_dim = layer.shape.head_dim;
                 query = rotate(&query, head_dim, table, pool)?;
@@ -213,16 +221,27 @@ impl Encoder {
             let mixed = self.attend(layer, [&query, &key, &value], &step)?;
             drop((query, key, value));
             let attended = layer.attention_output.forward(&mixed, pool)?;
+            let attended = self.normed(attended, layer.attention_after_norm.as_ref())?;
             drop(mixed);
             let before =
                 if self.config.norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
-            delta = Some(self.feed_forward(layer, before, &mut x, attended)?);
+            let fed = self.feed_forward(layer, before, &mut x, attended)?;
+            delta = Some(self.normed(fed, layer.feed_forward_after_norm.as_ref())?);
             pending = Some(&layer.feed_forward_norm);
         }
         let last = if self.config.norm_first { self.final_norm.as_ref() } else { pending };
         let x_values = values(&x)?;
         let delta_values = delta.as_ref().map(|delta| values(delta)).transpose()?;
         SumNormed::new(&x_values, delta_values.as_deref(), last, columns, pool.tier())?.into_rows(pool)
+    }
+
+    /// Rows behind a norm, if there is one.
+    fn normed<'a>(&'a self, rows: Lent<'a>, norm: Option<&LayerNorm>) -> Result<Lent<'a>> {
+        if norm.is_none() {
+            return Ok(rows);
+        }
+        let rows = values(&rows)?;
+        SumNormed::new(&rows, None, norm, self.config.hidden, self.pool.tier())?.into_rows(&self.pool)
     }
 
     fn attend(&self, layer: &Layer, [query, key, value]: [&Lent<'_>; 3], step: &Step<'_>) -> Result<Lent<'_>> {
@@ -322,6 +341,9 @@ impl Encoder {
                     return Err(Error::invalid("input", format!("token {token} is not in the vocabulary")));
                 }
                 self.embedding.row(token as usize, row)?;
+                if let Some(scale) = self.config.variants.embedding_scale {
+                    row.iter_mut().for_each(|x| *x *= scale);
+                }
                 add(row, &self.positions, at + offset)?;
                 add(row, &self.token_types, kind.min(self.config.token_types.saturating_sub(1)))?;
             }
