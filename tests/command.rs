@@ -27,6 +27,7 @@ pub(crate) fn lampstand(arguments: &[&str]) -> Command {
         "MODEL_MAPPER",
         "OPENEDAI_EMBEDDING_MODEL",
         "OPENEDAI_EMBEDDING_DEVICE",
+        "LAMPSTAND_MODERATION_MODEL",
     ] {
         command.env_remove(name);
     }

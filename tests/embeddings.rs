@@ -39,7 +39,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, param: &str) -> String {
+pub(crate) fn refused(answer: &Answer, status: u16, param: &str) -> String {
     let error = &answer.json()["error"];
     assert_eq!((answer.status, &error["param"]), (status, &json!(param)), "{error}");
     error["message"].as_str().unwrap().to_owned()

@@ -18,6 +18,7 @@ mod limits;
 mod memory;
 mod models;
 mod modes;
+mod moderation;
 mod parameters;
 mod paths;
 mod requests;

@@ -68,7 +68,7 @@ impl State {
     pub fn start(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let staged = Staged { state: self, inner: progress };
         let info = self.models.start(&staged)?;
-        self.models.fetch_encoder(&staged);
+        self.models.fetch_judges(&staged);
         self.set_loading(None);
         Ok(info)
     }

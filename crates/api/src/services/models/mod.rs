@@ -6,6 +6,7 @@ pub mod aliases;
 mod line;
 mod listing;
 mod meaning;
+mod moderators;
 mod purpose;
 mod residence;
 
@@ -51,6 +52,8 @@ struct Inner {
     /// What the settings name for embeddings.
     embedding: ModelSource,
     encoders: Arc<Residence>,
+    /// What they name for moderation.
+    moderation: Option<ModelSource>,
 }
 
 /// How to load a model where that differs from the settings.
@@ -82,10 +85,12 @@ impl Models {
         let backup = settings.backup_model.as_deref().map(source).filter(|backup| backup.name != configured.name);
         let embedding = embedding_source(source(&settings.embedding_model));
         let name = embedding.name.clone();
+        let moderation = settings.moderation_model.as_deref().map(source).map(embedding_source);
         Self(Arc::new(Inner {
             residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
             encoders: Residence::new(engine.clone(), Purpose::Vectors, ENCODERS_MAX, name),
             embedding,
+            moderation,
             table,
             user: settings.aliases.clone(),
             model_dir: settings.model_dir.clone(),
@@ -111,15 +116,16 @@ impl Models {
         Ok(info)
     }
 
-    /// Fetches the embedding model where it is not on this machine yet: what is here waits until it is asked for. Blocks.
-    pub fn fetch_encoder(&self, progress: &dyn Progress) {
+    /// Fetches the models for embeddings and for moderation where they are not on this machine yet: what is here waits until it is
+    /// asked for. Blocks.
+    pub fn fetch_judges(&self, progress: &dyn Progress) {
         let inner = &self.0;
-        if inner.lies_here(&inner.embedding) {
-            return;
-        }
-        if let Err(error) = inner.engine.load(inner.embedding.clone(), progress) {
-            tracing::warn!(model = inner.embedding.name, "there are no embeddings: {error}");
-            inner.encoders.give_up(&inner.embedding.name, error.into());
+        let named = std::iter::once(&inner.embedding).chain(&inner.moderation);
+        for source in named.filter(|source| !inner.lies_here(source)) {
+            if let Err(error) = inner.engine.load(source.clone(), progress) {
+                tracing::warn!(model = source.name, "what needs this model is not served: {error}");
+                inner.encoders.give_up(&source.name, error.into());
+            }
         }
     }
 
@@ -282,6 +288,16 @@ impl Inner {
         is_loaded || path.exists() || self.model_dir.join(path).exists() || self.engine.cached(&source.path).is_some()
     }
 
+    /// The same model from the cache of downloads, where it lies there: a request never asks a hub whether there is a newer one.
+    fn without_hub(&self, source: &ModelSource) -> ModelSource {
+        let path = Path::new(&source.path);
+        if path.exists() || self.model_dir.join(path).exists() {
+            return source.clone();
+        }
+        let cached = self.engine.cached(&source.path).map(|model| model.path.to_string_lossy().into_owned());
+        ModelSource { path: cached.unwrap_or_else(|| source.path.clone()), ..source.clone() }
+    }
+
     fn of_target(&self, purpose: Purpose, target: Target, is_substitute: bool) -> Meant {
         if purpose == Purpose::Vectors {
             let answerer = if is_substitute { Answerer::Substitute } else { Answerer::Named };
@@ -320,8 +336,10 @@ impl Inner {
     /// How to load an encoder.
     fn encoder_source(&self, target: Target) -> ModelSource {
         match target {
-            Target::Default => self.embedding.clone(),
-            Target::Loaded(name) | Target::Available(name) if name == self.embedding.name => self.embedding.clone(),
+            Target::Default => self.without_hub(&self.embedding),
+            Target::Loaded(name) | Target::Available(name) if name == self.embedding.name => {
+                self.without_hub(&self.embedding)
+            }
             Target::Loaded(name) | Target::Available(name) => self.plain(name.clone(), name),
             Target::Cached(id) => {
                 let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
