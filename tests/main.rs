@@ -24,6 +24,7 @@ mod paths;
 mod requests;
 mod sdk;
 mod seeds;
+mod search;
 mod service;
 mod switching;
 mod tidy;

@@ -12,5 +12,6 @@ pub mod moderation;
 pub mod prompts;
 pub mod renderer;
 pub mod turn;
+pub mod search_file;
 pub mod vectors;
 pub mod window;
