@@ -61,12 +61,12 @@ fn model(name: &str, kind: &str, pool: &Arc<Pool>) -> EncoderPipeline {
     let dtype = if kind == "bf16" { GgmlType::BF16 } else { GgmlType::F32 };
     let quantize: Option<Quantization> = kind.parse().ok();
     let weights = seeded(shape(name), dtype);
-    EncoderPipeline::new(Encoder::load(family.config, &weights, quantize, pool.clone(), &Silent).unwrap())
+    EncoderPipeline::new(Encoder::load(family.config, &weights, quantize, pool.clone(), &Silent).unwrap(), None)
 }
 
 fn job(length: usize) -> EncodeJob {
     let tokens = (0..length as u32).map(|at| 1000 + at * 37 % 20_000).collect();
-    let purpose = Purpose::Vector { pooling: Pooling::Cls, dimensions: None, normalize: true };
+    let purpose = Purpose::Vector { pooling: Pooling::Cls.into(), dimensions: None, normalize: true };
     EncodeJob { text: Framed { tokens, second_at: length, tokens_before: length }, purpose }
 }
 

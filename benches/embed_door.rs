@@ -1,5 +1,6 @@
 //! Tokens per second of an encoder through the engine's door: 32 texts of 128 tokens, and 32 of 8 to 512.
-//! `cargo bench -p engine --bench embed_door -- [--model FOLDER] [--threads N] [--quantize q8_0] [--repeat 5]`; with `--lines` it reads
+//! `cargo bench -p engine --bench embed_door -- [--model FOLDER] [--threads N] [--quantize q8_0] [--repeat 5]`; with `--latency` it tells
+//! instead how long one short text takes alone and while 64 texts of 512 tokens wait; with `--lines` it reads
 //! batches of token ids from standard input, a JSON list a line, and answers each with speed and vectors
 //! (benches/peers/embedding.py sets it beside other programs so).
 //! Invariant: nothing is warmed but by one batch of the same kind.
@@ -12,6 +13,9 @@ use engine::progress::Silent;
 use engine::{EmbedRequest, Embedded, Engine, EngineConfig, ModelSource, Prompt};
 
 const TEXTS: usize = 32;
+/// Texts that wait while a short one comes, and its tokens.
+const WAITING: usize = 64;
+const SHORT: usize = 8;
 
 fn main() {
     let argument = |name: &str| {
@@ -30,6 +34,9 @@ fn main() {
         return bench.answer_lines();
     }
     let longest = info.input_tokens_max.min(512) as usize;
+    if std::env::args().any(|argument| argument == "--latency") {
+        return bench.latency(&model, longest, info.vocabulary, repeat);
+    }
     for (kind, lengths) in [("even", vec![longest.min(128); TEXTS]), ("mixed", mixed(longest))] {
         let vocabulary = info.vocabulary;
         let texts: Vec<Vec<u32>> = lengths.iter().map(|&length| text(length, vocabulary)).collect();
@@ -69,6 +76,39 @@ impl Bench {
         let vectors = self.runtime.block_on(embedding.collect()).unwrap_or_else(|error| panic!("{error}"));
         let tokens: usize = texts.iter().map(Vec::len).sum();
         (tokens as f64 / started.elapsed().as_secs_f64(), vectors)
+    }
+
+    /// Milliseconds until a short text's vector is there: alone, behind one request of many long texts, and behind as many requests.
+    fn latency(&self, model: &str, longest: usize, vocabulary: u32, repeat: usize) {
+        let (short, long) = (text(SHORT, vocabulary), text(longest, vocabulary));
+        let queue = |texts: &[Vec<u32>]| {
+            let inputs = texts.iter().map(|ids| Prompt::Tokens(ids.clone())).collect();
+            self.engine.embed(EmbedRequest::new("model", inputs)).unwrap_or_else(|error| panic!("{error}"))
+        };
+        self.embed(std::slice::from_ref(&short));
+        for (kind, requests) in [("alone", vec![]), ("one request", vec![WAITING]), ("many", vec![1; WAITING])] {
+            let mut times: Vec<f64> = Vec::with_capacity(repeat);
+            for _ in 0..repeat {
+                let mut waiting: Vec<_> = requests.iter().map(|&count| queue(&vec![long.clone(); count])).collect();
+                if let Some(first) = waiting.first_mut() {
+                    // Its first answer says that the step behind it is under way.
+                    self.runtime.block_on(first.next());
+                }
+                let started = Instant::now();
+                let embedding = queue(std::slice::from_ref(&short));
+                self.runtime.block_on(embedding.collect()).unwrap_or_else(|error| panic!("{error}"));
+                times.push(started.elapsed().as_secs_f64() * 1e3);
+                // What still waits is cancelled; a text behind it comes when the step that it was in is over.
+                drop(waiting);
+                self.embed(std::slice::from_ref(&short));
+            }
+            times.sort_by(f64::total_cmp);
+            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            println!(
+                r#"{{"bench":"embed_door","model":"{model}","latency":"{kind}","waiting":{},"waiting_tokens":{longest},"ms_median":{median:.2},"ms_worst":{worst:.2}}}"#,
+                requests.iter().sum::<usize>()
+            );
+        }
     }
 
     fn answer_lines(&self) {

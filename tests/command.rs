@@ -28,6 +28,7 @@ pub(crate) fn lampstand(arguments: &[&str]) -> Command {
         "OPENEDAI_EMBEDDING_MODEL",
         "OPENEDAI_EMBEDDING_DEVICE",
         "OPENEDAI_WHISPER_MODEL",
+        "LAMPSTAND_MODERATION_MODEL",
     ] {
         command.env_remove(name);
     }

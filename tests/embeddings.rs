@@ -39,7 +39,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, param: &str) -> String {
+pub(crate) fn refused(answer: &Answer, status: u16, param: &str) -> String {
     let error = &answer.json()["error"];
     assert_eq!((answer.status, &error["param"]), (status, &json!(param)), "{error}");
     error["message"].as_str().unwrap().to_owned()
@@ -128,6 +128,15 @@ fn tokens_older_names_and_pooling_are_taken() {
     let several = service.ask(PATH, &json!({"input": [[5, 6, 7], [8]]}));
     assert_eq!((several["data"].as_array().unwrap().len(), &several["usage"]["prompt_tokens"]), (2, &json!(4)));
     assert_eq!(vectors(&service.ask(PATH, &json!({"input": [5, 6, 7]})))[0], vectors(&several)[0]);
+    // Under OpenAI's name, ids are of OpenAI's tokenizer, however small they are.
+    let message =
+        refused(&service.post(PATH, &json!({"input": [5, 6], "model": "text-embedding-3-small"})), 400, "input");
+    assert!(message.contains("check_embedding_ctx_length=False"), "{message}");
+    refused(
+        &service.post("/v1/engines/text-embedding-ada-002/embeddings", &json!({"input": [[5], [6]]})),
+        400,
+        "input[0]",
+    );
     let cls = service.ask(PATH, &json!({"input": "hello there", "pooling": "cls", "user": "me", "dimensions": null}));
     assert_ne!(cls["data"], text["data"]);
     assert_eq!(service.ask(PATH, &json!({"input": "hello there", "pooling": "mean"}))["data"], text["data"]);

@@ -46,6 +46,28 @@ fn a_client_that_hangs_up_frees_its_place_while_it_is_answered() {
 }
 
 #[test]
+fn a_client_that_hangs_up_amid_thousands_of_texts_frees_the_line() {
+    let service = Service::start(Layer::default());
+    const EMBEDDINGS: &str = "/v1/embeddings";
+    let texts = vec!["word ".repeat(250); 2048];
+    let body = json!({"input": texts, "truncate": true}).to_string();
+    let tokens_of_one = {
+        let one = service.ask(EMBEDDINGS, &json!({"input": texts[0], "truncate": true}));
+        one["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let whole = Request { method: "POST", path: EMBEDDINGS, headers: &[], body: &body }.post(service.address);
+    service.wait_until("some texts are computed", |service| service.counter("prompt_tokens") > 2 * tokens_of_one);
+    drop(whole);
+    service.wait_until("the request is cancelled", |service| service.counter("cancelled") == 1);
+    service.wait_until("nobody waits", |service| service.counter("queued") + service.counter("running") == 0);
+    let computed = service.counter("prompt_tokens");
+    assert!(computed < 2048 * tokens_of_one, "the rest was computed all the same");
+    // Nothing of it goes on: the next request's own tokens are all that is added.
+    service.ask(EMBEDDINGS, &json!({"input": texts[0], "truncate": true}));
+    assert_eq!(service.counter("prompt_tokens"), computed + tokens_of_one);
+}
+
+#[test]
 fn all_choices_of_one_request_go_with_it() {
     let service = Service::start(Layer::default());
     let mut body = endless(true);

@@ -11,6 +11,7 @@ mod compat;
 mod completions;
 mod contract;
 mod documents;
+mod downloads;
 mod embeddings;
 mod internal;
 mod limits;
@@ -18,17 +19,21 @@ mod limits;
 #[cfg(target_os = "linux")]
 mod memory;
 mod models;
+mod moderation;
 mod modes;
 mod parameters;
 mod paths;
 mod requests;
 mod sdk;
+mod search;
 mod seeds;
 mod service;
 mod switching;
 mod tidy;
 mod transcripts;
 
+#[path = "support/fake_hub.rs"]
+mod fake_hub;
 #[path = "support/random_model.rs"]
 mod random_model;
 #[path = "support/temp_folder.rs"]

@@ -118,6 +118,12 @@ pub struct Flags {
     #[arg(long, value_name = "MODEL", help_heading = "Which model")]
     pub transcription_model: Option<String>,
 
+    /// What judges texts for /v1/moderations: a classifier or a guard [default: --embedding-model] [env: LAMPSTAND_MODERATION_MODEL]
+    ///
+    /// Named like --model. A guard (Llama Guard) is a chat model and takes one of the places of --models-max.
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub moderation_model: Option<String>,
+
     /// Load a model of --model-dir when a request names it: true or false [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Which model")]
     pub autoload: Option<bool>,
@@ -230,6 +236,7 @@ impl Flags {
             models_max: self.models_max,
             embedding_model: self.embedding_model,
             transcription_model: self.transcription_model,
+            moderation_model: self.moderation_model,
             autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
@@ -292,7 +299,8 @@ mod tests {
         let line = "lampstand --api --listen --listen-host ::1 --api-port 1 --api-key k --admin-key a --model m \
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
-            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e --transcription-model w";
+            --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e --transcription-model w \
+             --moderation-model j";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -315,6 +323,7 @@ mod tests {
             models_max: Some(6),
             embedding_model: Some("e".into()),
             transcription_model: Some("w".into()),
+            moderation_model: Some("j".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),

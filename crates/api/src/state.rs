@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::dialogue::Dialogue;
 use crate::error::{ApiError, Kind, Result};
 use crate::services::defaults::Defaults;
+use crate::services::foreign_tokens::ForeignTokens;
 use crate::services::library::{self, Library};
 use crate::services::models::Models;
 use crate::services::moderation::Moderation;
@@ -35,6 +36,8 @@ pub struct State {
     pub models: Models,
     /// Judges texts.
     pub moderation: Moderation,
+    /// Reads ids of OpenAI's tokenizer.
+    pub foreign_tokens: ForeignTokens,
     loading: RwLock<Option<String>>,
     places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
@@ -55,8 +58,8 @@ impl State {
         };
         let models = Models::new(engine.clone(), &settings);
         let loading = RwLock::new(Some("starting".into()));
-        let moderation = Moderation::default();
-        Self { engine, settings, renderer, models, moderation, loading, places, upload_places }
+        let (moderation, foreign_tokens) = (Moderation::default(), ForeignTokens::new(&settings.model_dir));
+        Self { engine, settings, renderer, models, moderation, foreign_tokens, loading, places, upload_places }
     }
 
     /// Loads a model and opens the server. Blocks for as long as it takes.

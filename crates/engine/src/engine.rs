@@ -88,6 +88,11 @@ impl Engine {
         self.catalog.cached(id)
     }
 
+    /// What the head of the files says that `source` names, if they lie on this machine. Never touches the network.
+    pub fn lying(&self, source: &ModelSource) -> Option<AvailableModel> {
+        self.catalog.lying(source)
+    }
+
     /// The tokens of a text.
     ///
     /// # Errors

@@ -17,6 +17,49 @@ pub enum Pooling {
     Last,
     /// The largest number of each column.
     Max,
+    /// The mean of all rows, the n-th of which counts n times (Muennighoff 2022).
+    WeightedMean,
+    /// The sum of all rows over the square root of their number.
+    MeanSqrtLength,
+}
+
+/// Poolings whose vectors are put one behind the other; mostly it is one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Poolings([Option<Pooling>; Self::MAX]);
+
+impl Poolings {
+    /// There are no more ways than that.
+    pub const MAX: usize = 6;
+
+    /// These, in this order; none if there are none or too many.
+    pub fn of(all: &[Pooling]) -> Option<Self> {
+        let mut own = [None; Self::MAX];
+        own.get_mut(..all.len())?.iter_mut().zip(all).for_each(|(own, pooling)| *own = Some(*pooling));
+        (!all.is_empty()).then_some(Self(own))
+    }
+
+    /// One alone.
+    pub const fn one(pooling: Pooling) -> Self {
+        let mut own = [None; Self::MAX];
+        own[0] = Some(pooling);
+        Self(own)
+    }
+
+    /// Each of them, in order.
+    pub fn iter(self) -> impl Iterator<Item = Pooling> {
+        self.0.into_iter().flatten()
+    }
+
+    /// The one that it is alone.
+    pub fn only(self) -> Option<Pooling> {
+        self.0[0].filter(|_| self.0[1].is_none())
+    }
+}
+
+impl From<Pooling> for Poolings {
+    fn from(one: Pooling) -> Self {
+        Self::one(one)
+    }
 }
 
 /// Texts to be turned into vectors.

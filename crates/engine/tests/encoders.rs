@@ -16,7 +16,7 @@ use crate::toy::Toy;
 use crate::toy::encoder::{EncoderToy, NAMES};
 use crate::toy::folder::FolderType;
 
-fn load(path: &Path, config: EngineConfig) -> Result<Engine, Error> {
+pub(crate) fn load(path: &Path, config: EngineConfig) -> Result<Engine, Error> {
     let engine = Engine::new(config).unwrap();
     let path = path.to_str().unwrap().to_owned();
     let source = ModelSource {
@@ -29,7 +29,7 @@ fn load(path: &Path, config: EngineConfig) -> Result<Engine, Error> {
     engine.load(source, &Silent).map(|_| engine)
 }
 
-fn threads(threads: usize) -> EngineConfig {
+pub(crate) fn threads(threads: usize) -> EngineConfig {
     EngineConfig { threads: Some(threads), ..EngineConfig::default() }
 }
 
@@ -37,11 +37,11 @@ fn collect<T>(encoding: Encoding<T>) -> Result<Vec<T>, Error> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(encoding.collect())
 }
 
-fn embed(engine: &Engine, request: EmbedRequest) -> Result<Vec<Embedded>, Error> {
+pub(crate) fn embed(engine: &Engine, request: EmbedRequest) -> Result<Vec<Embedded>, Error> {
     collect(engine.embed(request)?)
 }
 
-fn of_tokens(texts: &[Vec<u32>]) -> EmbedRequest {
+pub(crate) fn of_tokens(texts: &[Vec<u32>]) -> EmbedRequest {
     EmbedRequest::new("toy", texts.iter().map(|tokens| Prompt::Tokens(tokens.clone())).collect())
 }
 
@@ -58,6 +58,16 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 fn plain_texts(toy: &EncoderToy) -> Vec<crate::toy::encoder::RecordedText> {
     let one_type = toy.config.get("type_vocab_size").and_then(serde_json::Value::as_u64).unwrap_or(0) < 2;
     toy.texts.iter().filter(|text| one_type || text.second_at == text.tokens.len()).cloned().collect()
+}
+
+/// Compares a vector with a recorded one.
+#[track_caller]
+pub(crate) fn assert_same(found: &[f32], recorded: &serde_json::Value, what: &str) {
+    let expected: Vec<f32> = serde_json::from_value(recorded.clone()).unwrap();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let worst = found.iter().zip(&expected).fold(0f32, |worst, (a, b)| worst.max((a - b).abs()));
+    let cosine = cosine(found, &expected);
+    assert!(worst <= 1e-4 && cosine >= 0.9999, "{what} differs by {worst}, cosine {cosine}");
 }
 
 fn assert_vectors(toy: &EncoderToy, engine: &Engine, difference_max: f32, cosine_min: f64, what: &str) {
@@ -118,6 +128,26 @@ fn a_gguf_file_of_bert_gives_the_same_vectors() {
 }
 
 #[test]
+fn a_gguf_file_of_a_reranker_gives_the_same_scores() {
+    let folder = TempFolder::new("encoders-gguf-rerank");
+    let (toy, path) = (EncoderToy::named("bert_rerank"), folder.path().join("rerank.gguf"));
+    // Pooling type 4: the head's.
+    toy.gguf(4).write(&path);
+    let place = folder.path().join("folder");
+    toy.write_folder(&place, FolderType::F32);
+    let pairs = vec![("abc".to_owned(), "x1 y!".to_owned()), ("q".to_owned(), "abc abc".to_owned())];
+    let [file, beside] = [&path, &place].map(|path| {
+        let engine = load(path, threads(2)).unwrap();
+        let info = engine.model("toy").unwrap();
+        assert!(info.capabilities.rerank && !info.capabilities.embeddings, "{path:?}");
+        let request = ScoreRequest { model: "toy".to_owned(), pairs: pairs.clone(), truncate: false, timeout: None };
+        collect(engine.score(request).unwrap()).unwrap()
+    });
+    assert_eq!(file, beside);
+    assert_ne!(file[0].score, file[1].score);
+}
+
+#[test]
 fn a_decoder_that_was_trained_to_embed_does_so() {
     let folder = TempFolder::new("encoders-decoder");
     Toy::named("qwen3").write_folder(folder.path(), FolderType::F32);
@@ -157,10 +187,10 @@ fn pairs_and_classes_get_the_logits_of_transformers() {
         let pool = std::sync::Arc::new(Pool::new(2).unwrap());
         let encoder = Encoder::load(family.config, open.weights.as_ref(), None, pool, &Silent).unwrap();
         let classes = encoder.classes();
-        let mut model = EncoderPipeline::new(encoder);
+        let mut model = EncoderPipeline::new(encoder, None);
         let purpose = match classes {
             Some(_) => Purpose::Classes,
-            None => Purpose::Vector { pooling: Pooling::Mean, dimensions: None, normalize: false },
+            None => Purpose::Vector { pooling: Pooling::Mean.into(), dimensions: None, normalize: false },
         };
         let jobs: Vec<EncodeJob> = toy
             .texts

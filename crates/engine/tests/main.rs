@@ -33,6 +33,7 @@ mod ops_pool;
 mod ops_quantize;
 mod parity;
 mod requests;
+mod sentences;
 mod speculation;
 mod speech;
 mod tokens_fixtures;

@@ -31,7 +31,7 @@ pub(crate) struct EncoderToy {
 }
 
 /// Names of all fixtures.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 11] = [
     "bert",
     "bert_rerank",
     "roberta_classes",
@@ -42,6 +42,7 @@ pub(crate) const NAMES: [&str; 10] = [
     "modernbert_classes",
     "mpnet",
     "nomic",
+    "gemma",
 ];
 
 /// Letters, alone and as continuations, behind the four special tokens.
@@ -143,7 +144,9 @@ impl EncoderToy {
             .meta("tokenizer.ggml.unknown_token_id", Meta::U32(1))
             .meta("tokenizer.ggml.cls_token_id", Meta::U32(2))
             .meta("tokenizer.ggml.seperator_token_id", Meta::U32(3));
-        for tensor in self.tensors.iter().filter(|tensor| !tensor.name.starts_with("pooler")) {
+        // Only a classification head takes what the pooler's layer makes.
+        let has_head = self.tensors.iter().any(|tensor| tensor.name.starts_with("classifier"));
+        for tensor in self.tensors.iter().filter(|tensor| has_head || !tensor.name.contains("pooler")) {
             writer = writer.tensor_f32(&gguf_name(&tensor.name), &tensor.shape, &tensor.values());
         }
         writer
@@ -151,8 +154,10 @@ impl EncoderToy {
 }
 
 fn gguf_name(name: &str) -> String {
-    let mut name = name.replace("encoder.layer.", "blk.");
+    let mut name = name.trim_start_matches("bert.").replace("encoder.layer.", "blk.");
     for (from, to) in [
+        ("pooler.dense", "cls"),
+        ("classifier", "cls.output"),
         ("embeddings.word_embeddings", "token_embd"),
         ("embeddings.position_embeddings", "position_embd"),
         ("embeddings.token_type_embeddings", "token_types"),

@@ -22,9 +22,11 @@ pub(super) async fn of_engine(state: Data<State>, id: Path<String>, Body(body): 
 
 async fn answer(state: &State, body: &[u8], named: Option<String>) -> Result<HttpResponse> {
     let _permit = state.admit()?;
-    let Asked { model, request, as_base64, is_list } = Request::read(body, state.settings.inputs_max)?;
-    let lease = state.models.lease_encoder(named.or(model).as_deref()).await?;
-    let found = vectors::embed(&state.engine, &lease, request, |at| Asked::place(is_list, at)).await?;
+    let Asked { model, mut request, as_base64, is_list } = Request::read(body, state.settings.inputs_max)?;
+    let (named, place) = (named.or(model), |at| Asked::place(is_list, at));
+    let lease = state.models.lease_encoder(named.as_deref()).await?;
+    request.inputs = state.foreign_tokens.to_texts(named.as_deref(), &lease.model().name, request.inputs, place)?;
+    let found = vectors::embed(&state.engine, &lease, request, place).await?;
     let answer = Embeddings::new(&lease.model().name, found, as_base64);
     Ok(Signature::of(&lease).on(HttpResponse::Ok().json(answer)))
 }

@@ -10,9 +10,12 @@ use crate::error::Result;
 use crate::routes::body::Body;
 use crate::routes::signature::Signature;
 use crate::services::models::Lease;
+use crate::services::search_file;
+use crate::services::turn::blocking;
 use crate::services::vectors::{classify as classes_of, relevance};
 use crate::state::State;
 use crate::wire::inputs::Document;
+use crate::wire::search::Compared;
 use crate::wire::{classify, rerank, search};
 
 fn signed(lease: &Lease, answer: &impl Serialize) -> HttpResponse {
@@ -61,7 +64,36 @@ async fn find(state: &State, body: &[u8], named: Option<String>) -> Result<HttpR
     let _permit = state.admit()?;
     let asked = search::Request::read(body, state.settings.inputs_max)?;
     let lease = state.models.lease_encoder(named.or_else(|| asked.model.clone()).as_deref()).await?;
-    let (query, documents) = (vec![asked.query.clone()], texts(&asked.documents));
-    let found = relevance(&state.engine, &lease, query, documents, asked.truncate, ["query", "documents"]).await?;
-    Ok(signed(&lease, &search::Found::new(&lease.model().name, asked, &found.scores)))
+    let search::Asked { query, place, top, return_metadata, truncate, .. } = asked;
+    let (texts, compared, field) = match place {
+        search::Place::Documents(documents) => {
+            let parts = documents.into_iter().enumerate().map(|(document, Document { text, mut more })| {
+                let metadata = more.remove("metadata").unwrap_or_default();
+                (text, Compared { document, metadata, text: None })
+            });
+            let (texts, compared): (Vec<_>, Vec<_>) = parts.unzip();
+            (texts, compared, "documents")
+        }
+        search::Place::File(file) => {
+            let compared = in_file(state, &query, file, top).await?;
+            (compared.iter().filter_map(|document| document.text.clone()).collect(), compared, "file")
+        }
+    };
+    let found = relevance(&state.engine, &lease, vec![query], texts, truncate, ["query", field]).await?;
+    Ok(signed(&lease, &search::Found::new(&lease.model().name, compared, &found.scores, top, return_metadata)))
+}
+
+/// What is to be compared of a file.
+async fn in_file(state: &State, query: &str, file: String, top: usize) -> Result<Vec<Compared>> {
+    let (folder, query) = (state.settings.search_dir.clone(), query.to_owned());
+    blocking(move || {
+        let mut lines = search_file::read(folder.as_deref(), &file)?;
+        let chosen = search_file::candidates(&query, &lines, top);
+        let compared = |document: usize| {
+            let line = &mut lines[document];
+            Compared { document, metadata: line.metadata.take(), text: Some(std::mem::take(&mut line.text)) }
+        };
+        Ok(chosen.into_iter().map(compared).collect())
+    })
+    .await
 }

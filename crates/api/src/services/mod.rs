@@ -5,12 +5,14 @@
 pub mod defaults;
 pub mod dialogue;
 pub mod fill_in;
+pub mod foreign_tokens;
 pub mod generation;
 pub mod library;
 pub mod models;
 pub mod moderation;
 pub mod prompts;
 pub mod renderer;
+pub mod search_file;
 pub mod transcription;
 pub mod translation;
 pub mod turn;

@@ -154,6 +154,10 @@ settings! {
         backup_model: String,
         /// A second model that guesses.
         draft_model: String,
+        /// What judges texts for moderation.
+        moderation_model: String,
+        /// Where the files lie that requests search by name.
+        search_dir: PathBuf,
         /// What float weights become at load.
         quantize: Quantize,
         /// Threads for arithmetic.
@@ -208,7 +212,7 @@ impl Settings {
             let home = variable("HOME").or_else(|| variable("USERPROFILE"));
             settings.hf_home = home.map(|home| Path::new(&home).join(".cache").join("huggingface"));
         }
-        for model in [&mut settings.draft_model, &mut settings.backup_model] {
+        for model in [&mut settings.draft_model, &mut settings.backup_model, &mut settings.moderation_model] {
             *model = model.take().filter(|model| !model.trim().is_empty());
         }
         for key in [&mut settings.api_key, &mut settings.admin_key] {
@@ -380,6 +384,7 @@ impl Layer {
             embedding_model: variable("OPENEDAI_EMBEDDING_MODEL"),
             embedding_device: variable("OPENEDAI_EMBEDDING_DEVICE"),
             transcription_model: variable("OPENEDAI_WHISPER_MODEL"),
+            moderation_model: variable("LAMPSTAND_MODERATION_MODEL"),
             model: variable("DEFAULT_MODEL"),
             backup_model: variable("BACKUP_MODEL"),
             aliases: variable("MODEL_MAPPER").map(mapper).transpose()?,

@@ -16,7 +16,7 @@ parameters! {
     pub struct Request {
         /// A text, a list of texts, or the parts of one text.
         input: Parts;
-        /// The embedding model's name; OpenAI's names mean `--embedding-model`, and those of `text-moderation-` tell eleven categories.
+        /// The name of a classifier, a guard or an embedding model; OpenAI's names mean `--moderation-model`, or `--embedding-model` without one, and those of `text-moderation-` tell eleven categories.
         model: String;
     }
 }

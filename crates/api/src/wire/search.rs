@@ -3,7 +3,7 @@
 //! Invariant: results stand in the order of the documents, as that API had them.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::error::{ApiError, Result};
 use crate::wire::inputs::{Document, Documents, required};
@@ -18,9 +18,11 @@ parameters! {
         query: String;
         /// Where: texts, or objects with `text` and perhaps `metadata`.
         documents: Documents;
+        /// Where, in the place of `documents`: a file of the folder `search_dir`, each line an object as of `documents`.
+        file: String;
         /// The model's name; without one `--embedding-model` answers.
         model: String;
-        /// So many of the best are sent.
+        /// So many of the best are sent; of a `file`, only so many are compared, chosen by their words.
         max_rerank: u32 = 200, within 1..=u32::MAX;
         /// Sends each document's `metadata` along.
         return_metadata: bool = false;
@@ -36,8 +38,8 @@ pub struct Asked {
     pub model: Option<String>,
     /// What is looked for.
     pub query: String,
-    /// At least one.
-    pub documents: Vec<Document>,
+    /// Where.
+    pub place: Place,
     /// How many results.
     pub top: usize,
     /// Whether each document's metadata is sent along.
@@ -46,19 +48,29 @@ pub struct Asked {
     pub truncate: bool,
 }
 
+/// Where to look.
+#[derive(Debug)]
+pub enum Place {
+    /// In these; there is at least one.
+    Documents(Vec<Document>),
+    /// In the file of this name.
+    File(String),
+}
+
 impl Request {
     /// Reads and checks a body of at most `inputs_max` documents.
     pub fn read(body: &[u8], inputs_max: usize) -> Result<Asked> {
-        let other: Map<String, Value> = parse(body)?;
-        if other.get("file").is_some_and(|file| !file.is_null()) {
-            return Err(ApiError::unsupported("file", "files cannot be searched yet; send `documents`"));
-        }
         let request: Self = parse(body)?;
         request.check()?;
         let (truncate, return_metadata, top) = (request.truncate(), request.return_metadata(), request.max_rerank());
         let query = required("query", request.query)?;
-        let documents = Documents::read(request.documents, "documents", inputs_max)?;
-        Ok(Asked { model: request.model, query, documents, top: top as usize, return_metadata, truncate })
+        let place = match (request.documents, request.file) {
+            (Some(_), Some(_)) => return Err(ApiError::invalid("file", "`file` and `documents` exclude each other")),
+            (None, Some(file)) => Place::File(required("file", Some(file))?),
+            (documents, None) => Place::Documents(Documents::read(documents, "documents", inputs_max)?),
+        };
+        let top = (top as usize).min(inputs_max);
+        Ok(Asked { model: request.model, query, place, top, return_metadata, truncate })
     }
 }
 
@@ -76,20 +88,34 @@ struct Item {
     document: usize,
     score: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Value>,
 }
 
+/// A document that was compared.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Its place among all.
+    pub document: usize,
+    /// What came along with it.
+    pub metadata: Value,
+    /// Its text, where the client has not sent it.
+    pub text: Option<String>,
+}
+
 impl Found {
-    /// The documents of `asked` with their scores.
-    pub fn new(model: &str, asked: Asked, scores: &[f32]) -> Self {
-        let mut places = best(scores, asked.top);
+    /// The best `top` of what was compared, with their scores, and their metadata where that is wanted.
+    pub fn new(model: &str, compared: Vec<Compared>, scores: &[f32], top: usize, return_metadata: bool) -> Self {
+        let mut places = best(scores, top);
         places.sort_unstable();
-        let item = |document: usize| {
-            let metadata = asked.return_metadata.then(|| asked.documents[document].more.get("metadata").cloned());
-            let metadata = metadata.map(Option::unwrap_or_default);
-            Item { object: "search_result", document, score: scores[document], metadata }
+        let mut compared: Vec<Option<Compared>> = compared.into_iter().map(Some).collect();
+        let item = |at: usize| {
+            let Compared { document, metadata, text } = compared.get_mut(at)?.take()?;
+            let metadata = return_metadata.then_some(metadata);
+            Some(Item { object: "search_result", document, score: scores[at], text, metadata })
         };
-        Self { object: "list", model: model.to_owned(), data: places.into_iter().map(item).collect() }
+        Self { object: "list", model: model.to_owned(), data: places.into_iter().filter_map(item).collect() }
     }
 }
 
@@ -103,9 +129,14 @@ mod tests {
     fn the_best_stand_in_the_order_of_the_documents() {
         let body = br#"{"query": "q", "documents": ["a", "b", {"text": "c", "metadata": "m"}], "max_rerank": 2,
             "return_metadata": true}"#;
-        let found = Found::new("m", Request::read(body, 9).unwrap(), &[0.5, 0.25, 0.75]);
+        let asked = Request::read(body, 9).unwrap();
+        let Place::Documents(documents) = asked.place else { panic!("documents were asked for") };
+        assert_eq!((documents.len(), asked.top), (3, 2));
+        let compared = |document, metadata| Compared { document, metadata, text: None };
+        let compared = vec![compared(0, Value::Null), compared(1, json!(1)), compared(7, json!("m"))];
+        let found = Found::new("m", compared, &[0.5, 0.25, 0.75], asked.top, asked.return_metadata);
         let data = json!([{"object": "search_result", "document": 0, "score": 0.5, "metadata": null},
-            {"object": "search_result", "document": 2, "score": 0.75, "metadata": "m"}]);
+            {"object": "search_result", "document": 7, "score": 0.75, "metadata": "m"}]);
         assert_eq!(serde_json::to_value(found).unwrap()["data"], data);
     }
 
@@ -114,7 +145,8 @@ mod tests {
         for (body, param) in [
             (r#"{"documents": ["a"]}"#, "query"),
             (r#"{"query": "q"}"#, "documents"),
-            (r#"{"query": "q", "file": "file-1"}"#, "file"),
+            (r#"{"query": "q", "file": ""}"#, "file"),
+            (r#"{"query": "q", "file": "f", "documents": ["a"]}"#, "file"),
             (r#"{"query": "q", "documents": ["a"], "max_rerank": 0}"#, "max_rerank"),
         ] {
             assert_eq!(Request::read(body.as_bytes(), 9).unwrap_err().param.as_deref(), Some(param), "{body}");

@@ -13,6 +13,7 @@ use super::speech::{self, SpeechTraits};
 use crate::config::{EngineConfig, Quantization};
 use crate::decoder::Decoder;
 use crate::device;
+use crate::encoder::dense::Dense;
 use crate::error::{Error, Result};
 use crate::families;
 use crate::families::sentence::Sentences;
@@ -24,7 +25,7 @@ use crate::pipelines::text::TextPipeline;
 use crate::pipelines::{SpeechModel, TextEncoder, TextModel};
 use crate::progress::Progress;
 use crate::scheduler::speculation::draft_model::Draft;
-use crate::tokens::Tokenizer;
+use crate::tokens::{Tokenizer, vocab_txt};
 use crate::vectors::Capabilities;
 use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
 
@@ -101,13 +102,19 @@ impl Opened {
 impl Opened {
     /// A model that was trained further to make vectors of texts. It keeps no keys and values from one step to the next,
     /// so pages for one text of the greatest length are enough.
-    fn for_sentences(self, sentences: Sentences, config: &EngineConfig, pool: &Pool) -> Result<Assembled> {
+    fn for_sentences(
+        self,
+        sentences: Sentences,
+        dense: Option<Dense>,
+        config: &EngineConfig,
+        pool: &Pool,
+    ) -> Result<Assembled> {
         let (shape, block_bytes) = (self.decoder.config(), self.block_bytes(config));
         let model_tokens = sentences.tokens_max.map_or(shape.context_tokens, |max| max.clamp(1, shape.context_tokens));
         let wanted = config.context_tokens.map(|asked| asked.min(u32::try_from(model_tokens).unwrap_or(u32::MAX)));
         let alone = EngineConfig { parallel: 1, context_tokens: wanted, ..config.clone() };
         let budget = memory::budget(&alone, model_tokens, block_bytes, device::memory_available_bytes())?;
-        let hidden = shape.hidden;
+        let vector_len = sentences.dimensions_of(shape.hidden)?;
         // Qwen3's models of this kind were all trained so that vectors may be cut.
         let dimensions_trained = (self.family == "qwen3").then(Vec::new);
         let info = ModelInfo {
@@ -117,10 +124,10 @@ impl Opened {
             capabilities: Capabilities { embeddings: true, ..Capabilities::default() },
             context_tokens: budget.context_tokens as u32,
             input_tokens_max: budget.context_tokens as u32,
-            embedding_dimensions: Some(hidden as u32),
+            embedding_dimensions: Some(vector_len as u32),
             parameters: self.parameters,
             vocabulary: self.tokenizer.vocabulary_len() as u32,
-            weight_bytes: self.decoder.bytes(),
+            weight_bytes: self.decoder.bytes() + dense.as_ref().map_or(0, Dense::bytes),
             kv_bytes: (budget.blocks * block_bytes) as u64,
             device: format!("cpu ({})", pool.tier()),
             chat_template: None,
@@ -128,10 +135,10 @@ impl Opened {
             eos_token: self.tokenizer.eos_text(),
             loaded_at_s: 0,
         };
-        let traits = Box::new(EncoderTraits::of(sentences, hidden, dimensions_trained));
+        let traits = Box::new(EncoderTraits::of(sentences, vector_len, dimensions_trained));
         let tokenizer = self.tokenizer.clone();
         let pages = Pages::new(shape.layers, shape.kv_heads, shape.head_dim, budget.blocks, config.kv_type)?;
-        let model = Model::Encoder { model: Box::new(DecoderEmbedding::new(self.decoder, pages)), traits };
+        let model = Model::Encoder { model: Box::new(DecoderEmbedding::new(self.decoder, pages, dense)), traits };
         Ok(Assembled { info, tokenizer, model })
     }
 }
@@ -159,10 +166,11 @@ pub(super) fn assemble(
     }
     let opened = Opened::read(&open, config.quantize, pool, progress)?;
     let sentences = encoders::sentences_of(&open)?;
-    drop(open);
     if sentences.pooling.is_some() && draft_files.is_none() {
-        return opened.for_sentences(sentences, config, pool);
+        let dense = encoders::dense_of(&open, &sentences, pool, progress)?;
+        return opened.for_sentences(sentences, dense, config, pool);
     }
+    drop(open);
     let draft = draft_files
         .map(|files| {
             let draft = Opened::read(&weights::open(files)?, config.quantize, pool, progress)?;
@@ -239,7 +247,8 @@ pub(super) fn read_json(path: &Path) -> Result<Value> {
 }
 
 pub(super) fn tokenizer_path(files: &SafetensorsFiles) -> Result<&Path> {
-    let missing = || Error::unreadable(format!("there is no tokenizer.json beside {}", files.config.display()));
+    let missing =
+        || Error::unreadable(format!("there is no tokenizer.json (nor vocab.txt) beside {}", files.config.display()));
     files.tokenizer.as_deref().ok_or_else(missing)
 }
 
@@ -261,6 +270,8 @@ pub(super) fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) ->
         object.insert("chat_template".to_owned(), template);
     }
     let generation = optional(&files.generation_config)?;
+    let is_vocabulary = path.file_name().is_some_and(|name| name == vocab_txt::FILE_NAME);
+    let json = if is_vocabulary { vocab_txt::tokenizer_json(&json, Some(&tokenizer_config))? } else { json };
     let tokenizer = Tokenizer::from_json(&json, Some(&tokenizer_config), generation.as_ref())?;
     let ends: Vec<u32> = match config_json.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect(),

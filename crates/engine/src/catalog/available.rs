@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::ModelSource;
 use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
 use super::{encoders, speech};
 use crate::config::HubConfig;
@@ -50,12 +51,20 @@ impl Heads {
 
     /// The model of a hub id in the cache of downloads.
     pub(super) fn of_cache(&self, id: &str, config: &HubConfig) -> Option<AvailableModel> {
-        let files = hub::in_cache(id, config)?;
-        let path = match &files {
+        self.of_files(id, &hub::in_cache(id, config)?)
+    }
+
+    /// The model that a person named, wherever it lies on this machine.
+    pub(super) fn of_source(&self, source: &ModelSource, config: &HubConfig) -> Option<AvailableModel> {
+        self.of_files(&source.name, &weights::lying(&source.path, &source.model_dir, config)?)
+    }
+
+    fn of_files(&self, name: &str, files: &ModelFiles) -> Option<AvailableModel> {
+        let path = match files {
             ModelFiles::Gguf(paths) => paths.first()?.clone(),
             ModelFiles::Safetensors(files) => files.config.parent()?.to_owned(),
         };
-        Some(self.describe(id.to_owned(), path, &files))
+        Some(self.describe(name.to_owned(), path, files))
     }
 
     fn describe(&self, name: String, path: PathBuf, files: &ModelFiles) -> AvailableModel {

@@ -239,6 +239,11 @@ impl Catalog {
         self.heads.of_cache(id, &self.config.hub)
     }
 
+    /// The model that `source` names, if it lies on this machine. Never touches the network.
+    pub fn lying(&self, source: &ModelSource) -> Option<AvailableModel> {
+        self.heads.of_source(source, &self.config.hub)
+    }
+
     /// Sums of all models' counters.
     pub fn stats(&self) -> Stats {
         self.lock().iter().map(|loaded| loaded.counters.snapshot()).fold(Stats::default(), Stats::plus)

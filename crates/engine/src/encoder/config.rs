@@ -38,6 +38,40 @@ pub struct EncoderConfig {
     pub head: Option<HeadNames>,
     /// The head takes the mean of all rows rather than the first.
     pub head_takes_mean: bool,
+    /// What only encoders have that were decoders.
+    pub variants: Variants,
+}
+
+impl EncoderConfig {
+    /// Heads of keys and values, numbers per head, and what multiplies scores.
+    pub fn head_shape(&self) -> GroupedHeads {
+        self.variants.grouped.unwrap_or_else(|| {
+            let head_dim = self.hidden / self.heads.max(1);
+            GroupedHeads { kv_heads: self.heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt() }
+        })
+    }
+}
+
+/// What only encoders have that were decoders before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Variants {
+    /// Heads of another size or number than the rows' width gives.
+    pub grouped: Option<GroupedHeads>,
+    /// Norms divide by the root of the mean square and take no mean away; a factor is one more than the file's number.
+    pub root_mean_square: bool,
+    /// Multiplies the embedding's rows.
+    pub embedding_scale: Option<f32>,
+}
+
+/// Heads that share keys and values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupedHeads {
+    /// Heads of keys and values; divides the number of heads.
+    pub kv_heads: usize,
+    /// Numbers per head.
+    pub head_dim: usize,
+    /// Multiplies the scores.
+    pub scale: f32,
 }
 
 /// How a row knows its place.
@@ -93,6 +127,12 @@ pub struct EncoderNames {
     pub down: &'static str,
     pub feed_forward_norm: &'static str,
     pub final_norm: &'static str,
+    /// Norms of each head's queries and keys.
+    pub query_norm: &'static str,
+    pub key_norm: &'static str,
+    /// Norms of what attention and feed-forward give, before it is added.
+    pub attention_after_norm: &'static str,
+    pub feed_forward_after_norm: &'static str,
 }
 
 /// Where queries, keys and values are projected.

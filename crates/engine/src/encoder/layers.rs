@@ -16,20 +16,26 @@ use crate::ops::attention::biased::{BiasedAttention, DistanceBias, attend_biased
 use crate::ops::attention::{self, AttentionExtras, AttentionShape, KeyValues, Keys, QuerySpan};
 use crate::ops::layer_norm::{Kept, LayerNorm, rotate};
 use crate::ops::pool::Pool;
-use crate::ops::rows::RotaryTable;
+use crate::ops::rows::{RotaryTable, rms_norm};
 use crate::ops::tensor::{Lent, values};
 
 pub(super) struct Layer {
     pub(super) query: Linear,
     pub(super) key: Linear,
     pub(super) value: Linear,
+    /// Of each head's numbers.
+    pub(super) query_norm: Option<Vec<f32>>,
+    pub(super) key_norm: Option<Vec<f32>>,
     pub(super) attention_output: Linear,
+    /// Of what attention gives, before it is added.
+    pub(super) attention_after_norm: Option<LayerNorm>,
     /// None only where the first layer has none.
     pub(super) attention_norm: Option<LayerNorm>,
     pub(super) gate: Linear,
     pub(super) up: Option<Linear>,
     pub(super) down: Linear,
     pub(super) feed_forward_norm: LayerNorm,
+    pub(super) feed_forward_after_norm: Option<LayerNorm>,
     pub(super) is_local: bool,
     pub(super) shape: AttentionShape,
 }
@@ -108,12 +114,18 @@ impl Layers {
         // The norm that stands before the next part.
         let mut pending = self.first_norm.as_ref();
         if norm_first && pending.is_some() {
-            x = Residual::new(x, kept, pool).finish(pending.take())?;
+            x = self.normed(x, pending.take())?;
         }
         let mut residual = Residual::new(x, kept, pool);
         for layer in &self.layers {
             let before = if norm_first { layer.attention_norm.as_ref() } else { pending };
             let [mut query, mut key, value] = residual.forward([&layer.query, &layer.key, &layer.value], before)?;
+            if let Some(weight) = &layer.query_norm {
+                query = rms_norm(&query, weight, self.config.norm_eps, pool)?;
+            }
+            if let Some(weight) = &layer.key_norm {
+                key = rms_norm(&key, weight, self.config.norm_eps, pool)?;
+            }
             if let Some(table) = if layer.is_local { &step.local } else { &step.global } {
                 let head_dim = layer.shape.head_dim;
                 query = rotate(&query, head_dim, table, pool)?;
@@ -121,7 +133,8 @@ impl Layers {
             }
             let mixed = self.attend(layer, [&query, &key, &value], &step)?;
             drop((query, key, value));
-            residual.add(layer.attention_output.forward(&mixed, pool)?);
+            let attended = layer.attention_output.forward(&mixed, pool)?;
+            residual.add(self.normed(attended, layer.attention_after_norm.as_ref())?);
             drop(mixed);
             let before = if norm_first { Some(&layer.feed_forward_norm) } else { layer.attention_norm.as_ref() };
             self.feed_forward(layer, before, &mut residual)?;
@@ -159,8 +172,16 @@ impl Layers {
         let (gate, up) = (values(&gate)?, up.as_ref().map(|up| values(up)).transpose()?);
         let source = Activated::new(self.config.activation, &gate, up.as_deref(), width, pool.tier())?;
         let [down] = Linear::forward_together([&layer.down], &source, pool)?;
-        residual.add(down);
+        residual.add(self.normed(down, layer.feed_forward_after_norm.as_ref())?);
         Ok(())
+    }
+
+    /// Rows behind a norm, if there is one.
+    fn normed<'a>(&'a self, rows: Lent<'a>, norm: Option<&LayerNorm>) -> Result<Lent<'a>> {
+        match norm {
+            Some(_) => Residual::new(rows, Kept::Sum, &self.pool).finish(norm),
+            None => Ok(rows),
+        }
     }
 
     /// Where each text lies, and the angles of all rows.

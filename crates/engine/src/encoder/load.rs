@@ -3,7 +3,7 @@
 //! Invariant: shapes are checked against the config; a head is loaded whole or not at all.
 
 use super::Head;
-use super::config::{EncoderConfig, EncoderNames, HeadNames, Part, Positions, Projections};
+use super::config::{EncoderConfig, EncoderNames, GroupedHeads, HeadNames, Part, Positions, Projections};
 use super::layers::Layer;
 use crate::decoder::linear::Linear;
 use crate::decoder::tensors::{Tensors, Wanted};
@@ -51,6 +51,12 @@ impl<'a> Loader<'a> {
     /// A norm, if the file has it. Old files call the factors gamma and the numbers to add beta.
     pub(super) fn norm_if_any(&self, name: &str) -> Result<Option<LayerNorm>> {
         let hidden = self.config.hidden;
+        if self.config.variants.root_mean_square {
+            let weight = self.tensors.vector_if_any(&format!("{name}.weight"), hidden)?.map(one_more);
+            let norm =
+                |weight| LayerNorm { weight, bias: vec![0.0; hidden], eps: self.config.norm_eps, centered: false };
+            return Ok(weight.map(norm));
+        }
         let either = |new: &str, old: &str| -> Result<Option<Vec<f32>>> {
             match self.tensors.vector_if_any(&format!("{name}.{new}"), hidden)? {
                 Some(found) => Ok(Some(found)),
@@ -59,11 +65,25 @@ impl<'a> Loader<'a> {
         };
         let Some(weight) = either("weight", "gamma")? else { return Ok(None) };
         let bias = either("bias", "beta")?.unwrap_or_else(|| vec![0.0; hidden]);
-        Ok(Some(LayerNorm { weight, bias, eps: self.config.norm_eps }))
+        Ok(Some(LayerNorm { weight, bias, eps: self.config.norm_eps, centered: true }))
     }
 
     fn norm(&self, name: &str) -> Result<LayerNorm> {
         self.norm_if_any(name)?.ok_or_else(|| Error::unreadable(format!("the model has no tensor \"{name}.weight\"")))
+    }
+
+    /// The norm of a layer that has the name `part`; none where the family has no such part.
+    fn norm_after(&self, layer: usize, part: &str) -> Result<Option<LayerNorm>> {
+        if part.is_empty() { Ok(None) } else { self.norm(&self.in_layer(layer, part)).map(Some) }
+    }
+
+    /// The factors of the norm of each head's queries or keys; none where the family has no such norm.
+    fn head_norm(&self, layer: usize, part: &str, head_dim: usize) -> Result<Option<Vec<f32>>> {
+        if part.is_empty() {
+            return Ok(None);
+        }
+        let weight = self.tensors.vector(&format!("{}.weight", self.in_layer(layer, part)), head_dim)?;
+        Ok(Some(one_more(weight)))
     }
 
     /// A linear layer that may be a part of a larger tensor.
@@ -80,12 +100,14 @@ impl<'a> Loader<'a> {
     pub(super) fn layer(&self, index: usize) -> Result<Layer> {
         let (config, names) = (self.config, self.names());
         let (hidden, feed_forward) = (config.hidden, config.feed_forward);
-        let head_dim = hidden / config.heads;
+        let GroupedHeads { kv_heads, head_dim, scale } = config.head_shape();
+        let (query_width, kv_width) = (config.heads * head_dim, kv_heads * head_dim);
         let projections = match names.attention {
             Projections::Apart(names) => names.map(Part::whole),
             Projections::Together(name) => [0, 1, 2].map(|index| Part { name, index, of: 3 }),
         };
-        let [query, key, value] = projections.map(|part| self.part(index, part, hidden, hidden));
+        let widths = [query_width, kv_width, kv_width];
+        let [query, key, value] = [0, 1, 2].map(|at| self.part(index, projections[at], widths[at], hidden));
         let is_local = match &config.positions {
             Positions::Rotary { local: Some(local), .. } if local.is_local.get(index) == Some(&true) => Some(local),
             _ => None,
@@ -94,7 +116,14 @@ impl<'a> Loader<'a> {
             query: query?,
             key: key?,
             value: value?,
-            attention_output: self.tensors.linear(&self.in_layer(index, names.attention_output), hidden, hidden)?,
+            query_norm: self.head_norm(index, names.query_norm, head_dim)?,
+            key_norm: self.head_norm(index, names.key_norm, head_dim)?,
+            attention_output: self.tensors.linear(
+                &self.in_layer(index, names.attention_output),
+                hidden,
+                query_width,
+            )?,
+            attention_after_norm: self.norm_after(index, names.attention_after_norm)?,
             attention_norm: match self.norm_if_any(&self.in_layer(index, names.attention_norm))? {
                 // What is normed already when it comes in, as the embedding is, needs no norm before the first layer.
                 None if !(config.norm_first && index == 0) => {
@@ -106,12 +135,13 @@ impl<'a> Loader<'a> {
             up: names.up.map(|part| self.part(index, part, feed_forward, hidden)).transpose()?,
             down: self.tensors.linear(&self.in_layer(index, names.down), hidden, feed_forward)?,
             feed_forward_norm: self.norm(&self.in_layer(index, names.feed_forward_norm))?,
+            feed_forward_after_norm: self.norm_after(index, names.feed_forward_after_norm)?,
             is_local: is_local.is_some(),
             shape: AttentionShape {
                 heads: config.heads,
-                kv_heads: config.heads,
+                kv_heads,
                 head_dim,
-                scale: 1.0 / (head_dim as f32).sqrt(),
+                scale,
                 causal: false,
                 softcap: None,
                 // Its own place counts.
@@ -146,4 +176,10 @@ impl<'a> Loader<'a> {
             count: classes,
         }))
     }
+}
+
+/// Factors as Gemma's files keep them: what is above one.
+fn one_more(mut weight: Vec<f32>) -> Vec<f32> {
+    weight.iter_mut().for_each(|factor| *factor += 1.0);
+    weight
 }

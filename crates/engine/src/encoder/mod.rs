@@ -4,6 +4,7 @@
 //! its company.
 
 pub mod config;
+pub mod dense;
 pub(crate) mod layers;
 pub(crate) mod load;
 pub mod pooling;
@@ -149,6 +150,9 @@ impl Encoder {
                     return Err(Error::invalid("input", format!("token {token} is not in the vocabulary")));
                 }
                 self.embedding.row(token as usize, row)?;
+                if let Some(scale) = self.config.variants.embedding_scale {
+                    row.iter_mut().for_each(|x| *x *= scale);
+                }
                 add(row, &self.positions, at + offset)?;
                 add(row, &self.token_types, kind.min(self.config.token_types.saturating_sub(1)))?;
             }

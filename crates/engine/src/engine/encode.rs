@@ -32,6 +32,17 @@ impl Engine {
             return Err(loaded.cannot(WHAT));
         }
         let dimensions = request.dimensions.map(|wanted| dimensions(wanted as usize, traits)).transpose()?;
+        let pooling = request.pooling.map_or(traits.pooling, Into::into);
+        if traits.has_dense && pooling != traits.pooling {
+            let message =
+                "behind this model's pooling stands a layer that takes what it was trained with, and nothing else";
+            return Err(Error::invalid("pooling", message));
+        }
+        // Another pooling than the model's may give vectors of another length.
+        let is_own = request.pooling.is_none() || pooling == traits.pooling;
+        if dimensions.is_some() && !is_own && traits.pooling.only().is_none() {
+            return Err(Error::invalid("dimensions", "dimensions holds for the model's own pooling alone"));
+        }
         let before = text_before(&request, traits)?;
         let tokens_max = loaded.info.input_tokens_max as usize;
         let mut texts = VecDeque::with_capacity(request.inputs.len());
@@ -43,11 +54,7 @@ impl Engine {
             };
             texts.push_back(checked(framed, index, request.truncate, tokens_max)?);
         }
-        let purpose = Purpose::Vector {
-            pooling: request.pooling.unwrap_or(traits.pooling),
-            dimensions,
-            normalize: traits.normalize || dimensions.is_some(),
-        };
+        let purpose = Purpose::Vector { pooling, dimensions, normalize: traits.normalize || dimensions.is_some() };
         let shape = |Encoded { values: vector, tokens }| Embedded { vector, tokens };
         self.queue_texts(&loaded, texts, purpose, request.timeout, shape)
     }

@@ -22,6 +22,10 @@ pub(super) const BERT: EncoderNames = EncoderNames {
     down: "output.dense",
     feed_forward_norm: "output.LayerNorm",
     final_norm: "",
+    query_norm: "",
+    key_norm: "",
+    attention_after_norm: "",
+    feed_forward_after_norm: "",
 };
 
 /// The encoder of Whisper: what precedes the names is found by its first convolution.
@@ -41,6 +45,7 @@ pub(super) const WHISPER: EncoderNames = EncoderNames {
     down: "fc2",
     feed_forward_norm: "final_layer_norm",
     final_norm: "encoder.layer_norm",
+    ..BERT
 };
 
 pub(super) const DISTILBERT: EncoderNames = EncoderNames {
@@ -82,6 +87,10 @@ pub(super) const MODERNBERT: EncoderNames = EncoderNames {
     down: "mlp.Wo",
     feed_forward_norm: "mlp_norm",
     final_norm: "final_norm",
+    query_norm: "",
+    key_norm: "",
+    attention_after_norm: "",
+    feed_forward_after_norm: "",
 };
 
 pub(super) const NOMIC: EncoderNames = EncoderNames {
@@ -97,6 +106,29 @@ pub(super) const NOMIC: EncoderNames = EncoderNames {
     down: "mlp.fc2",
     feed_forward_norm: "norm2",
     ..BERT
+};
+
+/// EmbeddingGemma.
+pub(super) const GEMMA: EncoderNames = EncoderNames {
+    prefixes: &["", "model."],
+    embedding: "embed_tokens",
+    positions: "",
+    token_types: "",
+    embedding_norm: "",
+    distances: "",
+    layer_prefix: "layers.{}.",
+    attention: Projections::Apart(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    attention_output: "self_attn.o_proj",
+    attention_norm: "input_layernorm",
+    gate: Part::whole("mlp.gate_proj"),
+    up: Some(Part::whole("mlp.up_proj")),
+    down: "mlp.down_proj",
+    feed_forward_norm: "pre_feedforward_layernorm",
+    final_norm: "norm",
+    query_norm: "self_attn.q_norm",
+    key_norm: "self_attn.k_norm",
+    attention_after_norm: "post_attention_layernorm",
+    feed_forward_after_norm: "post_feedforward_layernorm",
 };
 
 /// GGUF's `bert`.
@@ -116,6 +148,10 @@ pub(super) const GGUF: EncoderNames = EncoderNames {
     down: "ffn_down",
     feed_forward_norm: "layer_output_norm",
     final_norm: "",
+    query_norm: "",
+    key_norm: "",
+    attention_after_norm: "",
+    feed_forward_after_norm: "",
 };
 
 /// GGUF's `nomic-bert`.

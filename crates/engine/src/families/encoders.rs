@@ -5,9 +5,9 @@
 use serde_json::Value;
 
 use super::config_json::{flag, number, optional_size, size};
-use super::encoder_names as names;
+use super::{encoder_names as names, gemma_embedding};
 use crate::decoder::config::{RopeConfig, RopeScaling};
-use crate::encoder::config::{EncoderConfig, EncoderNames, HeadNames, LocalLayers, Positions};
+use crate::encoder::config::{EncoderConfig, EncoderNames, GroupedHeads, HeadNames, LocalLayers, Positions, Variants};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::vectors::Pooling;
@@ -41,6 +41,8 @@ enum Kind {
     Distil,
     Modern,
     Nomic,
+    /// Gemma 3's layers, looking both ways.
+    Gemma,
 }
 
 struct Row {
@@ -51,7 +53,7 @@ struct Row {
     head: HeadNames,
 }
 
-const FAMILIES: [Row; 8] = [
+const FAMILIES: [Row; 9] = [
     Row { name: "bert", model_type: "bert", kind: Kind::Bert, names: names::BERT, head: names::BERT_HEAD },
     Row { name: "roberta", model_type: "roberta", kind: Kind::Roberta, names: names::BERT, head: names::ROBERTA_HEAD },
     Row {
@@ -90,6 +92,13 @@ const FAMILIES: [Row; 8] = [
         names: names::NOMIC,
         head: names::BERT_HEAD,
     },
+    Row {
+        name: "embedding-gemma",
+        model_type: "gemma3_text",
+        kind: Kind::Gemma,
+        names: names::GEMMA,
+        head: names::BERT_HEAD,
+    },
 ];
 
 /// Names of all families, for messages.
@@ -109,14 +118,18 @@ pub fn encoder_from_config_json(config: &Value) -> Result<Option<EncoderFamily>>
         Kind::Distil => distilbert(config, row)?,
         Kind::Modern => modernbert(config, row)?,
         Kind::Nomic => nomic(config, row)?,
+        // With a direction it is a decoder.
+        Kind::Gemma if !flag(config, "use_bidirectional_attention") => return Ok(None),
+        Kind::Gemma => gemma_embedding::encoder(config)?,
     };
     let (labels, multi_label) = labels(config);
-    let dimensions = dimensions(config);
+    let own = (row.kind == Kind::Gemma).then(|| gemma_embedding::DIMENSIONS.to_vec());
+    let dimensions = dimensions(config).or(own);
     let config = checked(encoder)?;
     Ok(Some(EncoderFamily { name: row.name, config, labels, multi_label, dimensions }))
 }
 
-fn activation(config: &Value, key: &str, default: Activation) -> Result<Activation> {
+pub(super) fn activation(config: &Value, key: &str, default: Activation) -> Result<Activation> {
     match config.get(key).and_then(Value::as_str) {
         None => Ok(default),
         Some(name) => Activation::named(name)
@@ -124,7 +137,7 @@ fn activation(config: &Value, key: &str, default: Activation) -> Result<Activati
     }
 }
 
-fn refuse(condition: bool, what: &str) -> Result<()> {
+pub(super) fn refuse(condition: bool, what: &str) -> Result<()> {
     if condition { Err(Error::unreadable(format!("config.json: {what} is not supported"))) } else { Ok(()) }
 }
 
@@ -158,6 +171,7 @@ fn bert(config: &Value, row: &Row) -> Result<EncoderConfig> {
         names: row.names,
         head: Some(row.head),
         head_takes_mean: false,
+        variants: Variants::default(),
     })
 }
 
@@ -179,6 +193,7 @@ fn distilbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
         names: row.names,
         head: Some(row.head),
         head_takes_mean: false,
+        variants: Variants::default(),
     })
 }
 
@@ -221,6 +236,7 @@ fn modernbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
             ..row.head
         }),
         head_takes_mean: config.get("classifier_pooling").and_then(Value::as_str) == Some("mean"),
+        variants: Variants::default(),
     })
 }
 
@@ -270,6 +286,7 @@ fn nomic(config: &Value, row: &Row) -> Result<EncoderConfig> {
         names: row.names,
         head: Some(row.head),
         head_takes_mean: false,
+        variants: Variants::default(),
     })
 }
 
@@ -328,8 +345,10 @@ pub fn encoder_from_gguf(metadata: &Metadata, vocabulary: usize) -> Result<Optio
         names,
         head: Some(names::GGUF_HEAD),
         head_takes_mean: false,
+        variants: Variants::default(),
     })?;
-    Ok(Some(EncoderFamily { name, config, labels: Vec::new(), multi_label: false, dimensions: None }))
+    let labels = metadata.optional::<&[String]>(&key("classifier.output_labels"))?.unwrap_or_default().to_vec();
+    Ok(Some(EncoderFamily { name, config, labels, multi_label: false, dimensions: None }))
 }
 
 /// How a GGUF file of any architecture says that texts are pooled; none if it says nothing of the kind.
@@ -367,14 +386,19 @@ fn checked(config: EncoderConfig) -> Result<EncoderConfig> {
     if config.token_types > 1 << 16 {
         return Err(Error::unreadable(format!("the model's config claims {} token types", config.token_types)));
     }
-    if !config.hidden.is_multiple_of(config.heads) {
+    let GroupedHeads { kv_heads, head_dim, .. } = config.head_shape();
+    let is_grouped = config.variants.grouped.is_some();
+    if is_grouped && (kv_heads == 0 || !config.heads.is_multiple_of(kv_heads) || head_dim == 0 || head_dim > 4096) {
+        let heads = config.heads;
+        return Err(Error::unreadable(format!("{heads} heads of {head_dim} cannot share {kv_heads} of keys")));
+    }
+    if !is_grouped && !config.hidden.is_multiple_of(config.heads) {
         return Err(Error::unreadable(format!("{} columns cannot be {} heads", config.hidden, config.heads)));
     }
     if !(config.norm_eps > 0.0 && config.norm_eps < 1.0) {
         return Err(Error::unreadable("the model's config claims an impossible norm epsilon"));
     }
     if let Positions::Rotary { global, local } = &config.positions {
-        let head_dim = config.hidden / config.heads;
         for rope in std::iter::once(global).chain(local.as_ref().map(|local| &local.rope)) {
             if rope.dims == 0
                 || !rope.dims.is_multiple_of(2)

@@ -5,6 +5,7 @@
 mod config_json;
 mod encoder_names;
 mod encoders;
+mod gemma_embedding;
 mod gguf_keys;
 mod gguf_vocabulary;
 mod names;

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::config_json::{flag, optional_size, size};
 use super::encoder_names::WHISPER;
-use crate::encoder::config::{EncoderConfig, Positions};
+use crate::encoder::config::{EncoderConfig, Positions, Variants};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::seq2seq::config::{DecoderConfig, SpeechConfig};
@@ -68,6 +68,7 @@ pub fn speech_from_config_json(config: &serde_json::Value) -> Result<Option<Spee
         names: WHISPER,
         head: None,
         head_takes_mean: false,
+        variants: Variants::default(),
     };
     let decoder = DecoderConfig {
         vocabulary,

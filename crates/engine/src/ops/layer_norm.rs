@@ -12,7 +12,8 @@ use super::tensor::{Lent, values};
 use super::tier::{Tier, multiply_add, tiers};
 use crate::error::{Error, Result};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias`, the variance over all columns (Ba et al. 2016).
+/// `(x - mean) / sqrt(variance + eps) * weight + bias`, the variance over all columns (Ba et al. 2016); or the same with 0 in the
+/// mean's place (Zhang and Sennrich 2019).
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerNorm {
     /// A factor per column.
@@ -21,6 +22,8 @@ pub struct LayerNorm {
     pub bias: Vec<f32>,
     /// Added to the variance.
     pub eps: f32,
+    /// Whether the mean is taken away.
+    pub centered: bool,
 }
 
 /// The sum of `term(x)` over a row, in sixteen lanes.
@@ -42,9 +45,9 @@ fn sum_of(row: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 
 /// Norms a row where it lies.
 #[inline(always)]
-fn layer_norm_body<const FUSED: bool>(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+fn layer_norm_body<const FUSED: bool>(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32, centered: bool) {
     let columns = row.len() as f32;
-    let mean = sum_of(row, |value, sum| sum + value) / columns;
+    let mean = if centered { sum_of(row, |value, sum| sum + value) / columns } else { 0.0 };
     let variance = sum_of(row, |value, sum| multiply_add::<FUSED>(value - mean, value - mean, sum)) / columns;
     let scale = 1.0 / (variance + eps).sqrt();
     for ((x, &w), &b) in row.iter_mut().zip(weight).zip(bias) {
@@ -59,7 +62,7 @@ fn add_body<const FUSED: bool>(x: &[f32], delta: &[f32], sum: &mut [f32]) {
     }
 }
 
-tiers! { fn layer_norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = layer_norm_body; }
+tiers! { fn layer_norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], eps: f32, centered: bool) = layer_norm_body; }
 tiers! { fn add_row(x: &[f32], delta: &[f32], sum: &mut [f32]) = add_body; }
 
 /// What of a row is needed again later.
@@ -146,8 +149,8 @@ impl<'a> SumNormed<'a> {
     }
 
     fn norm_in(&self, row: &mut [f32]) {
-        if let Some(LayerNorm { weight, bias, eps }) = self.norm {
-            layer_norm_row(self.tier, row, weight, bias, *eps);
+        if let Some(LayerNorm { weight, bias, eps, centered }) = self.norm {
+            layer_norm_row(self.tier, row, weight, bias, *eps, *centered);
         }
     }
 }
@@ -197,7 +200,7 @@ mod tests {
 
     fn exact(x: &[f32], norm: &LayerNorm) -> Vec<f64> {
         let count = x.len() as f64;
-        let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+        let mean = if norm.centered { x.iter().map(|&x| f64::from(x)).sum::<f64>() / count } else { 0.0 };
         let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
         let scale = 1.0 / (variance + f64::from(norm.eps)).sqrt();
         let shaped = x.iter().zip(&norm.weight).zip(&norm.bias);
@@ -208,9 +211,11 @@ mod tests {
     fn sums_are_normed_and_what_is_needed_again_is_kept() {
         let (rows, columns) = (7, 35);
         let (x, delta) = (numbers(rows * columns, 1), numbers(rows * columns, 2));
-        let norm = LayerNorm { weight: numbers(columns, 3), bias: numbers(columns, 4), eps: 1e-5 };
         let sums: Vec<f32> = x.iter().zip(&delta).map(|(x, delta)| x + delta).collect();
-        for tier in Tier::ALL.into_iter().filter(|tier| tier.supported()) {
+        for (tier, centered) in
+            Tier::ALL.into_iter().filter(|tier| tier.supported()).flat_map(|t| [(t, true), (t, false)])
+        {
+            let norm = LayerNorm { weight: numbers(columns, 3), bias: numbers(columns, 4), eps: 1e-5, centered };
             for threads in [1, 3] {
                 let pool = Pool::with_tier(threads, tier).unwrap();
                 for kept in [Kept::Sum, Kept::Normed] {
@@ -234,7 +239,7 @@ mod tests {
 
     #[test]
     fn lengths_are_checked() {
-        let norm = LayerNorm { weight: vec![1.0; 3], bias: vec![0.0; 3], eps: 1e-5 };
+        let norm = LayerNorm { weight: vec![1.0; 3], bias: vec![0.0; 3], eps: 1e-5, centered: true };
         let made = |x: &[f32], delta: &[f32]| SumNormed::new(x, Some(delta), Some(&norm), 3, Tier::Portable).is_ok();
         assert!(made(&[0.0; 6], &[0.0; 6]) && !made(&[0.0; 6], &[0.0; 3]) && !made(&[0.0; 5], &[0.0; 5]));
     }

@@ -3,11 +3,12 @@
 //! Invariant: an answer depends on its own text alone; nothing stays in the pages from one step to the next.
 
 use super::TextEncoder;
-use super::encode::{EncodeJob, Purpose};
+use super::encode::{EncodeJob, Purpose, finish_all};
 use crate::batch::Batch;
 use crate::config::BLOCK_TOKENS;
 use crate::decoder::Decoder;
-use crate::encoder::pooling::{finish, pool};
+use crate::encoder::dense::Dense;
+use crate::encoder::pooling::pool;
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
 use crate::vectors::Pooling;
@@ -16,12 +17,13 @@ use crate::vectors::Pooling;
 pub struct DecoderEmbedding {
     decoder: Decoder,
     pages: Pages,
+    dense: Option<Dense>,
 }
 
 impl DecoderEmbedding {
-    /// Puts the two together; the pages hold at least one text of the greatest length.
-    pub fn new(decoder: Decoder, pages: Pages) -> Self {
-        Self { decoder, pages }
+    /// Puts the three together; the pages hold at least one text of the greatest length, `dense` comes behind the pooling.
+    pub fn new(decoder: Decoder, pages: Pages, dense: Option<Dense>) -> Self {
+        Self { decoder, pages, dense }
     }
 
     /// Computes texts whose keys and values fit the pages together.
@@ -33,9 +35,10 @@ impl DecoderEmbedding {
             let blocks: Vec<u32> = (next_block..).take(blocks_of(job)).collect();
             next_block += blocks.len() as u32;
             let rows = batch.push(tokens, 0, &blocks);
-            let wanted = match job.purpose {
-                Purpose::Vector { pooling: Pooling::Last, .. } => rows.end - 1..rows.end,
-                Purpose::Vector { pooling: Pooling::Cls, .. } => rows.start..rows.start + 1,
+            let only = if let Purpose::Vector { pooling, .. } = job.purpose { pooling.only() } else { None };
+            let wanted = match only {
+                Some(Pooling::Last) => rows.end - 1..rows.end,
+                Some(Pooling::Cls) => rows.start..rows.start + 1,
                 _ => rows,
             };
             counts.push(wanted.len());
@@ -44,14 +47,13 @@ impl DecoderEmbedding {
         let rows = self.decoder.rows(&batch, &mut self.pages)?;
         let (mut answers, mut first) = (Vec::with_capacity(jobs.len()), 0);
         for (job, count) in jobs.iter().zip(counts) {
-            let Purpose::Vector { pooling, dimensions, normalize } = job.purpose else {
+            let Purpose::Vector { pooling, .. } = job.purpose else {
                 return Err(Error::internal("the model has no classification head"));
             };
-            let mut vector = pool(&rows[first * columns..(first + count) * columns], columns, pooling);
-            finish(&mut vector, dimensions, normalize);
-            answers.push(vector);
+            answers.push(pool(&rows[first * columns..(first + count) * columns], columns, pooling));
             first += count;
         }
+        finish_all(&mut answers, jobs, self.dense.as_ref())?;
         Ok(answers)
     }
 }

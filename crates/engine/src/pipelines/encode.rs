@@ -3,12 +3,13 @@
 //! Invariant: an answer depends on its own text alone.
 
 use super::TextEncoder;
+use crate::encoder::dense::Dense;
 use crate::encoder::pooling::{finish, pool};
 use crate::encoder::{Encoder, Text};
 use crate::error::{Error, Result};
 use crate::ops::tensor::values;
 use crate::tokens::Framed;
-use crate::vectors::Pooling;
+use crate::vectors::{Pooling, Poolings};
 
 /// What is wanted of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Purpose {
     /// Its vector.
     Vector {
         /// How rows become one.
-        pooling: Pooling,
+        pooling: Poolings,
         /// Numbers to keep.
         dimensions: Option<usize>,
         /// Whether it gets the length 1.
@@ -38,13 +39,32 @@ pub struct EncodeJob {
 /// An encoder as the scheduler runs it.
 pub struct EncoderPipeline {
     encoder: Encoder,
+    dense: Option<Dense>,
 }
 
 impl EncoderPipeline {
-    /// Wraps it.
-    pub fn new(encoder: Encoder) -> Self {
-        Self { encoder }
+    /// Puts the two together; `dense` comes behind the pooling.
+    pub fn new(encoder: Encoder, dense: Option<Dense>) -> Self {
+        Self { encoder, dense }
     }
+}
+
+/// From what was pooled to vectors: those of `jobs` that want one go through `dense` together, and are cut and normed.
+pub(super) fn finish_all(answers: &mut [Vec<f32>], jobs: &[&EncodeJob], dense: Option<&Dense>) -> Result<()> {
+    let is_vector = |job: &EncodeJob| matches!(job.purpose, Purpose::Vector { .. });
+    if let Some(dense) = dense {
+        let wanted = answers.iter_mut().zip(jobs).filter(|(_, job)| is_vector(job));
+        let mut vectors: Vec<&mut Vec<f32>> = wanted.map(|(answer, _)| answer).collect();
+        if !vectors.is_empty() {
+            dense.apply(&mut vectors)?;
+        }
+    }
+    for (answer, job) in answers.iter_mut().zip(jobs) {
+        if let Purpose::Vector { dimensions, normalize, .. } = job.purpose {
+            finish(answer, dimensions, normalize);
+        }
+    }
+    Ok(())
 }
 
 impl TextEncoder for EncoderPipeline {
@@ -63,18 +83,16 @@ impl TextEncoder for EncoderPipeline {
             let own = &rows[first * columns..(first + job.text.tokens.len()) * columns];
             first += job.text.tokens.len();
             answers.push(match job.purpose {
-                Purpose::Vector { pooling, dimensions, normalize } => {
-                    let mut vector = pool(own, columns, pooling);
-                    finish(&mut vector, dimensions, normalize);
-                    vector
-                }
+                Purpose::Vector { pooling, .. } => pool(own, columns, pooling),
                 Purpose::Classes => {
                     let mean = self.encoder.config().head_takes_mean;
-                    to_classify.extend(pool(own, columns, if mean { Pooling::Mean } else { Pooling::Cls }));
+                    let pooling = if mean { Pooling::Mean } else { Pooling::Cls };
+                    to_classify.extend(pool(own, columns, pooling.into()));
                     Vec::new()
                 }
             });
         }
+        finish_all(&mut answers, jobs, self.dense.as_ref())?;
         if !to_classify.is_empty() {
             let logits = self.encoder.classify(&to_classify)?;
             let (_, classes) = logits.dims2()?;

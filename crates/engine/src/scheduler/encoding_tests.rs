@@ -10,9 +10,9 @@ use crate::error::ErrorKind;
 use crate::pipelines::TextEncoder;
 use crate::scheduler::counters::Counters;
 use crate::scheduler::encoding_loop::{EncodeLimits, EncodeLoop};
-use crate::vectors::Pooling;
+use crate::vectors::{Pooling, Poolings};
 
-const PURPOSE: Purpose = Purpose::Vector { pooling: Pooling::Mean, dimensions: None, normalize: false };
+const PURPOSE: Purpose = Purpose::Vector { pooling: Poolings::one(Pooling::Mean), dimensions: None, normalize: false };
 const STALL_MAX: Duration = Duration::from_secs(60);
 
 type Receiver = mpsc::Receiver<Result<Encoded>>;

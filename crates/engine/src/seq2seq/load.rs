@@ -26,7 +26,8 @@ impl Loader<'_> {
     pub(super) fn norm(&self, part: &str) -> Result<LayerNorm> {
         let (name, hidden) = (self.named(part), self.config.hidden);
         let vector = |kind: &str| self.tensors.vector(&format!("{name}.{kind}"), hidden);
-        Ok(LayerNorm { weight: vector("weight")?, bias: vector("bias")?, eps: self.config.norm_eps })
+        let (weight, bias) = (vector("weight")?, vector("bias")?);
+        Ok(LayerNorm { weight, bias, eps: self.config.norm_eps, centered: true })
     }
 
     pub(super) fn linear(&self, part: &str, outputs: usize, inputs: usize) -> Result<Linear> {

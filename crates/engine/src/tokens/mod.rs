@@ -14,6 +14,7 @@ mod stop;
 mod stream;
 #[cfg(test)]
 mod testing;
+pub mod vocab_txt;
 mod vocabulary;
 
 use std::fmt;

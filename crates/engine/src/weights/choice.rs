@@ -11,14 +11,16 @@ use super::gguf::PartName;
 /// The files that stand beside safetensors weights and say how to use them.
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const VOCABULARY: &str = "vocab.txt";
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) const TEMPLATE_JINJA: &str = "chat_template.jinja";
 pub(crate) const TEMPLATE_JSON: &str = "chat_template.json";
 /// All of them, with those that tell how vectors are made of texts.
-pub(crate) const COMPANIONS: [&str; 10] = [
+pub(crate) const COMPANIONS: [&str; 15] = [
     CONFIG,
     TOKENIZER,
+    VOCABULARY,
     TOKENIZER_CONFIG,
     GENERATION_CONFIG,
     TEMPLATE_JINJA,
@@ -27,6 +29,10 @@ pub(crate) const COMPANIONS: [&str; 10] = [
     "1_Pooling/config.json",
     "sentence_bert_config.json",
     "config_sentence_transformers.json",
+    "2_Dense/config.json",
+    "2_Dense/model.safetensors",
+    "3_Dense/config.json",
+    "3_Dense/model.safetensors",
 ];
 
 const INDEX: &str = "model.safetensors.index.json";

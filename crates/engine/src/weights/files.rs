@@ -31,7 +31,7 @@ pub struct SafetensorsFiles {
     pub config: PathBuf,
     /// The weights, one file or all shards.
     pub weights: Vec<PathBuf>,
-    /// `tokenizer.json`.
+    /// `tokenizer.json`, or `vocab.txt` where there is none.
     pub tokenizer: Option<PathBuf>,
     /// `tokenizer_config.json`.
     pub tokenizer_config: Option<PathBuf>,
@@ -128,7 +128,7 @@ fn beside(folder: &Path, weights: Vec<PathBuf>) -> SafetensorsFiles {
     SafetensorsFiles {
         config: folder.join(choice::CONFIG),
         weights,
-        tokenizer: existing(choice::TOKENIZER),
+        tokenizer: existing(choice::TOKENIZER).or_else(|| existing(choice::VOCABULARY)),
         tokenizer_config: existing(choice::TOKENIZER_CONFIG),
         generation_config: existing(choice::GENERATION_CONFIG),
         chat_template_jinja: existing(choice::TEMPLATE_JINJA),

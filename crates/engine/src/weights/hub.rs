@@ -15,7 +15,7 @@ use crate::config::HubConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
-use super::choice::{COMPANIONS, Choice, Several, choose};
+use super::choice::{COMPANIONS, Choice, Several, TOKENIZER, VOCABULARY, choose};
 use super::files::ModelFiles;
 use super::safetensors::shards;
 use cache::RepoCache;
@@ -109,9 +109,10 @@ impl Repository<'_> {
         let choice = choose(&self.names, selector, Several::Prefer).map_err(|error| error.context(self.id))?;
         let mut wanted = Vec::new();
         if !matches!(choice, Choice::Gguf(_)) {
-            wanted.extend(
-                COMPANIONS.iter().filter(|name| self.names.iter().any(|has| has == **name)).map(|n| n.to_string()),
-            );
+            let has = |name: &str| self.names.iter().any(|own| own == name);
+            // The tokenizer's own file says more than its vocabulary.
+            let needed = |name: &&&str| has(name) && (**name != VOCABULARY || !has(TOKENIZER));
+            wanted.extend(COMPANIONS.iter().filter(needed).map(|name| name.to_string()));
         }
         match &choice {
             Choice::Gguf(files) => wanted.extend(files.iter().cloned()),

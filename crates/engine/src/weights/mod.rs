@@ -87,18 +87,32 @@ pub fn open(files: &ModelFiles) -> Result<OpenModel> {
     }
 }
 
+/// What `text` names on this disk, outside of the cache of downloads; none if it can only be an id on a hub or nothing at all.
+fn here(text: &str, model_dir: &Path) -> Result<Option<ModelFiles>> {
+    let (name, selector) = if Path::new(text).exists() { (text, None) } else { files::split_selector(text) };
+    if let Some(found) = find_local(model_dir, name, selector)? {
+        return Ok(Some(found));
+    }
+    let path = Path::new(name);
+    if path.exists() || path.is_absolute() || name.starts_with('.') || name.ends_with(".gguf") {
+        return ModelFiles::locate(path, selector).map(Some);
+    }
+    Ok(None)
+}
+
+/// The files of the model that `text` names, as for [`resolve`], if they lie on this machine. Never touches the network.
+pub fn lying(text: &str, model_dir: &Path, hub: &HubConfig) -> Option<ModelFiles> {
+    here(text, model_dir).ok()?.or_else(|| hub::in_cache(text, hub))
+}
+
 /// The files that `text` stands for, in this order: a model under `model_dir`, a path, an id on a hub; each with an
 /// optional `:Q4_K_M` or `:file.gguf` behind it. May fetch from a hub, with reports to `progress`.
 /// `ModelNotFound` lists the local models; otherwise as [`ModelFiles::locate`] and [`hub::fetch`].
 pub fn resolve(text: &str, model_dir: &Path, hub: &HubConfig, progress: &dyn Progress) -> Result<ModelFiles> {
-    let (name, selector) = if Path::new(text).exists() { (text, None) } else { files::split_selector(text) };
-    if let Some(found) = find_local(model_dir, name, selector)? {
+    if let Some(found) = here(text, model_dir)? {
         return Ok(found);
     }
-    let path = Path::new(name);
-    if path.exists() || path.is_absolute() || name.starts_with('.') || name.ends_with(".gguf") {
-        return ModelFiles::locate(path, selector);
-    }
+    let (name, selector) = files::split_selector(text);
     if hub::is_hub_id(name) {
         return hub::fetch(name, selector, hub, progress);
     }

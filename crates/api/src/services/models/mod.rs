@@ -6,6 +6,7 @@ pub mod aliases;
 mod line;
 mod listing;
 mod meaning;
+mod moderators;
 mod purpose;
 mod residence;
 
@@ -52,6 +53,8 @@ struct Inner {
     residence: Arc<Residence>,
     vectors: Beside,
     speech: Beside,
+    /// What the settings name for moderation.
+    moderation: Option<ModelSource>,
 }
 
 /// Models for another purpose than to write text, which live beside those.
@@ -96,6 +99,7 @@ impl Models {
             residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
             vectors: beside(Purpose::Vectors, ENCODERS_MAX, embedding_source(source(&settings.embedding_model))),
             speech: beside(Purpose::Speech, LISTENERS_MAX, source(&settings.transcription_model)),
+            moderation: settings.moderation_model.as_deref().map(source).map(embedding_source),
             table,
             user: settings.aliases.clone(),
             model_dir: settings.model_dir.clone(),
@@ -121,19 +125,17 @@ impl Models {
         Ok(info)
     }
 
-    /// Fetches the models for vectors and speech where they are not on this machine yet: what is here waits until it is asked for.
-    /// Blocks.
+    /// Fetches the models for vectors, speech and moderation where they are not on this machine yet: what is here waits
+    /// until it is asked for. Blocks.
     pub fn fetch_others(&self, progress: &dyn Progress) {
         let inner = &self.0;
-        for purpose in [Purpose::Vectors, Purpose::Speech] {
-            let Some(Beside { configured, residence }) = inner.beside(purpose) else { continue };
-            if inner.lies_here(configured) {
-                continue;
-            }
-            if let Err(error) = inner.engine.load(configured.clone(), progress) {
-                let (what, _) = purpose.words();
-                tracing::warn!(model = configured.name, "there is no {what}: {error}");
-                residence.give_up(&configured.name, error.into());
+        let besides = [&inner.vectors, &inner.speech].map(|beside| (&beside.configured, &beside.residence));
+        let moderation = inner.moderation.iter().map(|source| (source, &inner.vectors.residence));
+        let all = besides.into_iter().chain(moderation);
+        for (source, residence) in all.filter(|(source, _)| !inner.lies_here(source)) {
+            if let Err(error) = inner.engine.load(source.clone(), progress) {
+                tracing::warn!(model = source.name, "what needs this model is not served: {error}");
+                residence.give_up(&source.name, error.into());
             }
         }
     }
@@ -316,6 +318,16 @@ impl Inner {
         is_loaded || path.exists() || self.model_dir.join(path).exists() || self.engine.cached(&source.path).is_some()
     }
 
+    /// The same model from the cache of downloads, where it lies there: a request never asks a hub whether there is a newer one.
+    fn without_hub(&self, source: &ModelSource) -> ModelSource {
+        let path = Path::new(&source.path);
+        if path.exists() || self.model_dir.join(path).exists() {
+            return source.clone();
+        }
+        let cached = self.engine.cached(&source.path).map(|model| model.path.to_string_lossy().into_owned());
+        ModelSource { path: cached.unwrap_or_else(|| source.path.clone()), ..source.clone() }
+    }
+
     fn of_target(&self, purpose: Purpose, target: Target, is_substitute: bool) -> Meant {
         if let Some(beside) = self.beside(purpose) {
             let answerer = if is_substitute { Answerer::Substitute } else { Answerer::Named };
@@ -355,8 +367,8 @@ impl Inner {
     fn source_beside(&self, beside: &Beside, target: Target) -> ModelSource {
         let configured = &beside.configured;
         match target {
-            Target::Default => configured.clone(),
-            Target::Loaded(name) | Target::Available(name) if name == configured.name => configured.clone(),
+            Target::Default => self.without_hub(configured),
+            Target::Loaded(name) | Target::Available(name) if name == configured.name => self.without_hub(configured),
             Target::Loaded(name) | Target::Available(name) => self.plain(name.clone(), name),
             Target::Cached(id) => {
                 let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
