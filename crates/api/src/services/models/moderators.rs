@@ -32,7 +32,10 @@ impl Inner {
     fn moderator(&self, name: Option<&str>) -> Result<(Purpose, Meant)> {
         if let Some(source) = self.moderation.as_ref().filter(|source| self.means_moderation(name, source)) {
             let purpose = Purpose::of(self.capabilities(source)?);
-            return Ok((purpose, Meant { source: self.without_hub(source), answerer: Answerer::Named, may_fall_back: false }));
+            return Ok((
+                purpose,
+                Meant { source: self.without_hub(source), answerer: Answerer::Named, may_fall_back: false },
+            ));
         }
         let refusal = match self.meant(name, Purpose::Vectors, false) {
             Ok(meant) => return Ok((Purpose::Vectors, meant)),
