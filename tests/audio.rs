@@ -187,26 +187,26 @@ fn recordings_beyond_the_bound_are_told_when_to_come_back_and_a_hang_up_gives_it
     service.wait_until("the place is free", |_| send().status == 404);
 }
 
-/// Files of this process that have lost their name: what a recording waits in.
+/// Whether this process has a file open that has lost its name and is larger than any other test's: what a recording waits in.
 #[cfg(target_os = "linux")]
-fn nameless_files() -> usize {
-    let opened = std::fs::read_dir("/proc/self/fd").unwrap();
-    let targets = opened.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    targets
-        .filter(|target| target.starts_with(std::env::temp_dir()) && target.to_string_lossy().ends_with("(deleted)"))
-        .count()
+fn holds_a_nameless_file() -> bool {
+    let is_it = |path: std::path::PathBuf| {
+        let target = std::fs::read_link(&path).unwrap_or_default();
+        let is_nameless = target.starts_with(std::env::temp_dir()) && target.to_string_lossy().ends_with("(deleted)");
+        is_nameless && std::fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 4 << 20)
+    };
+    std::fs::read_dir("/proc/self/fd").unwrap().flatten().any(|entry| is_it(entry.path()))
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_large_recording_waits_in_a_file_that_goes_with_its_request() {
     let service = Service::start(Layer::default());
-    let before = nameless_files();
-    let mut open = Form::default().file("a.wav", &vec![7; 3 << 20]).begin(&service);
-    service.wait_until("the file is there", |_| nameless_files() > before);
+    let mut open = Form::default().file("a.wav", &vec![7; 9 << 20]).begin(&service);
+    service.wait_until("the file is there", |_| holds_a_nameless_file());
     open.write_all(b"more").unwrap();
     drop(open);
-    service.wait_until("the file is gone", |_| nameless_files() == before);
+    service.wait_until("the file is gone", |_| !holds_a_nameless_file());
 }
 
 #[test]

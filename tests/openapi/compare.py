@@ -39,6 +39,7 @@ DELIBERATE = {
     ("CreateTranscriptionRequest.model", "required"): "the speech model of the settings answers where none is named",
     ("CreateTranscriptionRequest.response_format", "default"): "json is told in words",
     ("CreateTranscriptionRequest.timestamp_granularities", "default"): "segments are told in words",
+    ("CreateTranscriptionRequest.chunking_strategy.silence_duration_ms", "default"): "shorter pauses cut sentences apart",
     ("CreateTranslationRequest.model", "required"): "the speech model of the settings answers where none is named",
     ("CreateTranslationRequest.response_format", "default"): "json is told in words",
 }

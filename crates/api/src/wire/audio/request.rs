@@ -60,8 +60,9 @@ shaped! {
     Includes: "list of `logprobs`", r#"{"type": "array", "items": {"type": "string", "enum": ["logprobs"]}}"#;
     Strategy: "`auto` or object",
         r#"{"anyOf": [{"type": "string", "enum": ["auto"]}, {"type": "object", "required": ["type"], "properties": {
-            "type": {"type": "string", "enum": ["server_vad"]}, "threshold": {"type": "number"},
-            "prefix_padding_ms": {"type": "integer"}, "silence_duration_ms": {"type": "integer"}}}]}"#;
+            "type": {"type": "string", "enum": ["server_vad"]}, "threshold": {"type": "number", "default": 0.5},
+            "prefix_padding_ms": {"type": "integer", "default": 300},
+            "silence_duration_ms": {"type": "integer", "default": 500}}}]}"#;
 }
 
 parameters! {
