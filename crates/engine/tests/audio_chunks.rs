@@ -162,7 +162,7 @@ fn any_pieces_give_the_same_chunks() {
     for round in 0..4 {
         let mut parts = Vec::new();
         for _ in 0..12 {
-            parts.push((draws.next().unwrap() % 2 == 0, (draws.next().unwrap() % 4_000) as f64 / 1_000.0));
+            parts.push((draws.next().unwrap().is_multiple_of(2), (draws.next().unwrap() % 4_000) as f64 / 1_000.0));
         }
         let samples = recording(&parts);
         let whole = chunks_of(&samples, usize::MAX);
