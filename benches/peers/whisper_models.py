@@ -29,10 +29,10 @@ GGML_FILES = {"f16": 1, "q8_0": 2007}
 
 def folder(shape, kind="f32"):
     """The folder that transformers and Lampstand read; `kind` is f32 or bf16. Made when it is missing."""
-    import torch
-
     path = MODELS / f"whisper-{shape}{'' if kind == 'f32' else '-' + kind}"
     if not (path / "model.safetensors").exists():
+        import torch
+
         model = make(shape)
         write_texts(path, model)
         model.to(torch.float32 if kind == "f32" else torch.bfloat16).save_pretrained(path)
