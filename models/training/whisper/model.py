@@ -28,6 +28,7 @@ class Config:
     max_source_positions: int = 500
     max_target_positions: int = 128
     phonemes: int = 160
+    times: int = 501
 
     def as_dict(self) -> dict:
         """For a checkpoint."""
@@ -147,6 +148,8 @@ class Decoder(nn.Module):
         self.embed_positions = nn.Embedding(config.max_target_positions, config.d_model)
         nn.init.normal_(self.embed_tokens.weight, std=0.05)
         nn.init.normal_(self.embed_positions.weight, std=0.02)
+        # Times begin as the encoder's positions look, so that near times are alike and a place is easily named.
+        self.embed_tokens.weight.data[-config.times :] = 0.07 * sinusoids(config.times, config.d_model)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
         self.layer_norm = LayerNorm(config.d_model)
 

@@ -15,6 +15,9 @@ from frames import ENGLISH, GERMAN, PAIRS
 from words import POOLS
 
 FEW_FILLINGS = 60
+# Kinds of numbers, and how many there are of each.
+NUMBERS = {"n": 87, "year": 115, "digital": 132}
+MINUTES = ["05", "10", "15", "20", "25", "30", "35", "40", "45", "50", "55"]
 
 
 class Sentence(NamedTuple):
@@ -38,18 +41,19 @@ FRAMES = (
 PLACE = re.compile(r"\{([a-z_]+)(\d?)\}")
 
 
+def _number(rng: random.Random, kind: str) -> str:
+    """A number from 13 to 99, a year, or a time."""
+    if kind == "n":
+        return str(rng.randint(13, 99))
+    if kind == "year":
+        return str(rng.choice([rng.randint(1911, 1999), rng.randint(2001, 2026)]))
+    return f"{rng.randint(1, 12)}:{rng.choice(MINUTES)}"
+
+
 def _fill(rng: random.Random, german: str, english: str) -> tuple[str, str]:
     """Fills the places of both languages alike, and the places inside of what was filled in."""
     while place := PLACE.search(german) or PLACE.search(english):
-        kind = place[1]
-        if kind == "n":
-            value = (str(rng.randint(13, 99)),) * 2
-        elif kind == "year":
-            value = (str(rng.choice([rng.randint(1911, 1999), rng.randint(2001, 2026)])),) * 2
-        elif kind == "digital":
-            value = (f"{rng.randint(1, 12)}:{rng.choice(['05', '10', '15', '20', '25', '30', '35', '40', '45', '50', '55'])}",) * 2
-        else:
-            value = rng.choice(FORMS[kind])
+        value = (_number(rng, place[1]),) * 2 if place[1] in NUMBERS else rng.choice(FORMS[place[1]])
         german, english = german.replace(place[0], value[0]), english.replace(place[0], value[1])
     upper = lambda text: text[:1].upper() + text[1:]
     return upper(german), upper(english)
@@ -59,7 +63,7 @@ def fillings(frame: tuple[str, str]) -> int:
     """How many sentences a frame has, roughly."""
     total = 1
     for kind, _ in {(place[1], place[2]) for place in PLACE.finditer(frame[0] + frame[1])}:
-        total *= {"n": 87, "year": 115, "digital": 132}.get(kind) or len(FORMS[kind])
+        total *= NUMBERS.get(kind) or len(FORMS[kind])
     return total
 
 
@@ -102,8 +106,9 @@ VOCABULARY = _vocabulary()
 def word_list(rng: random.Random, language: str) -> str:
     """Random words in a row, so that sounds are learnt and not sentences alone."""
     words = rng.choices(VOCABULARY[language], k=rng.randint(2, 7))
-    if rng.random() < 0.25:
-        words[rng.randrange(len(words))] = str(rng.randint(13, 99))
+    for at in range(len(words)):
+        if rng.random() < 0.2:
+            words[at] = _number(rng, rng.choice(["n", "n", "year", "digital"]))
     if rng.random() < 0.3:
         words = [word + "," for word in words[:-1]] + words[-1:]
     text = " ".join(words)

@@ -28,6 +28,7 @@ from windows import Batch, IGNORED, Ids, Maker, phoneme_names
 
 OLD_BATCHES_MAX = 1200
 PAUSE_SECONDS = 3.0
+TIME_SPREAD = 2.0
 
 
 def arguments() -> argparse.Namespace:
@@ -52,7 +53,7 @@ def make(tokenizer: str, phonemes: list[str], seed: str, count: int, progress, o
     rng, maker = random.Random(seed), Maker(Tokenizer.from_str(tokenizer), phonemes, seed)
     while True:
         done, kind = progress.value, rng.random()
-        whole = 0.0 if done < 0.04 else 0.05 if done < 0.4 else 0.15 if done < 0.6 else 0.35 if done < 0.75 else 0.7
+        whole = 0.0 if done < 0.04 else 0.05 if done < 0.4 else 0.15 if done < 0.6 else 0.25 if done < 0.8 else 0.4
         middle = 0.0 if done < 0.1 else 0.1 if done < 0.4 else 0.2
         if kind < whole:
             out.send(maker.long_batch(count // 2, 500))
@@ -122,6 +123,15 @@ def guide_loss(attention: list[torch.Tensor], heard: torch.Tensor) -> torch.Tens
     return total / len(attention)
 
 
+def time_loss(logits: torch.Tensor, times: torch.Tensor, first_time: int) -> torch.Tensor:
+    """Cross-entropy of times, where near ones count as nearly right: a bell of two positions, normalised."""
+    if not len(times):
+        return logits.sum() * 0
+    distance = torch.arange(logits.shape[1] - first_time, device=logits.device)[None] - times[:, None]
+    wanted = torch.softmax(-(distance**2) / (2 * TIME_SPREAD**2), -1)
+    return -(wanted * F.log_softmax(logits, -1)[:, first_time:]).sum(-1).mean()
+
+
 def losses(model: Whisper, batch: Batch, ids: Ids, device: str) -> dict[str, torch.Tensor]:
     """Words, times, phonemes, and where the first heads look."""
     with torch.autocast(device, torch.bfloat16):
@@ -134,7 +144,7 @@ def losses(model: Whisper, batch: Batch, ids: Ids, device: str) -> dict[str, tor
     is_time, is_word = labels >= ids.first_time, (labels >= 0) & (labels < ids.first_time)
     return {
         "words": (each * is_word).sum() / is_word.sum(),
-        "times": (each * is_time).sum() / is_time.sum().clamp(min=1),
+        "times": time_loss(logits[is_time].float(), labels[is_time] - ids.first_time, ids.first_time),
         "phonemes": F.cross_entropy(phonemes.float().flatten(0, 1), torch.from_numpy(batch.phonemes).to(device, torch.long).flatten()),
         "guide": guide_loss(attention, torch.from_numpy(batch.heard).to(device)),
     }

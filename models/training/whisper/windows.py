@@ -6,6 +6,7 @@ start is written.
 """
 
 import random
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -152,7 +153,7 @@ class Maker:
 
     def task(self) -> tuple[str, bool]:
         """Language and whether to translate."""
-        return self.rng.choice([("en", False), ("en", False), ("de", False), ("de", True)])
+        return self.rng.choices([("en", False), ("de", False), ("de", True)], [40, 25, 35])[0]
 
     def words(self, text: str) -> list[list[int]]:
         """The tokens of each word."""
@@ -184,7 +185,8 @@ class Maker:
                 body.append(time(start))
             for number, tokens in enumerate(self.words(item.written)):
                 place = nowhere
-                if not translate:
+                # The digits of a number are heard one by one: its attention is left free.
+                if not translate and not re.search(r"\d", item.written.split()[number]):
                     begin, end = item.clip.words[number]
                     place = ((start + begin * 22050) / samples, (start + end * 22050) / samples)
                 body.extend((token, place) for token in tokens)
