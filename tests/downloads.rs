@@ -44,6 +44,7 @@ fn service(hub: &FakeHub, home: &TempFolder, models: &TempFolder) -> Service {
         model: Some(crate::root().join("models/starter/chat").to_string_lossy().into_owned()),
         embedding_model: Some(ID.into()),
         moderation_model: Some(ID.into()),
+        transcription_model: Some(crate::root().join("models/starter/whisper").to_string_lossy().into_owned()),
         hf_endpoint: Some(hub.endpoint()),
         hf_home: Some(home.path().to_owned()),
         offline: Some(false),

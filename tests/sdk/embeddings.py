@@ -57,8 +57,9 @@ def errors():
     refused(openai.BadRequestError, "input", input=[])
     refused(openai.BadRequestError, "input[1]", input=["a", ""])
     refused(openai.BadRequestError, "dimensions", input="a", dimensions=8)
-    foreign = refused(openai.BadRequestError, "input[0][1]", input=[[906, 100_000]])
+    foreign = refused(openai.BadRequestError, "input[0]", input=[[906, 100_000]])
     assert "check_embedding_ctx_length" in foreign.message
+    refused(openai.BadRequestError, "input[0][1]", input=[[906, 100_000]], model="starter/embed")
     refused(openai.NotFoundError, "model", input="a", model="gpt-4o")
 
 
