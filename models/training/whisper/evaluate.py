@@ -47,8 +47,11 @@ class Server:
     def __init__(self, url: str, model: str, tell_language: bool) -> None:
         self.url, self.model, self.tell_language = url.rstrip("/"), model, tell_language
 
-    def text(self, item: Item) -> str:
-        """What the server writes."""
+    def texts(self, items: list[Item]) -> list[str]:
+        """What the server writes, one request after the other."""
+        return [self._text(item) for item in items]
+
+    def _text(self, item: Item) -> str:
         task, language = item.task.split()
         fields = {"model": self.model, "response_format": "json", "temperature": "0"}
         if self.tell_language and task == "transcribe":
@@ -72,13 +75,16 @@ class Folder:
         self.model = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         self.tell_language = tell_language
 
-    def text(self, item: Item) -> str:
-        """What the model writes."""
-        task, language = item.task.split()
-        inputs = self.processor(item.sound / 32768, sampling_rate=16000, return_tensors="pt").input_features
-        told = language if self.tell_language else None
-        tokens = self.model.generate(inputs, language=told, task=task)
-        return self.processor.batch_decode(tokens, skip_special_tokens=True)[0].strip()
+    def texts(self, items: list[Item]) -> list[str]:
+        """What the model writes for recordings of one task."""
+        task, language = items[0].task.split()
+        told, texts = language if self.tell_language else None, []
+        for first in range(0, len(items), 16):
+            sounds = [item.sound / 32768 for item in items[first : first + 16]]
+            inputs = self.processor(sounds, sampling_rate=16000, return_tensors="pt").input_features
+            tokens = self.model.generate(inputs, language=told, task=task)
+            texts += [text.strip() for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
+        return texts
 
 
 def main() -> None:
@@ -97,14 +103,14 @@ def main() -> None:
     engine = Server(args.url, args.model, args.tell_language) if args.url else Folder(args.folder, args.tell_language)
     items = held_out_set(args.count, args.seed)
     began = time.time()
-    pairs = [(item, engine.text(item)) for item in items]
-    seconds, heard = time.time() - began, sum(len(item.sound) for item in items) / 16000
     for task in TASKS:
-        own = [(item.truth, answer) for item, answer in pairs if item.task == task]
+        asked = [item for item in items if item.task == task]
+        own = [(item.truth, answer) for item, answer in zip(asked, engine.texts(asked))]
         print(f"{task}: of {len(own)}, word error rate {error_rate(own):.2%}, all words right {exact_rate(own):.1%}")
         for truth, answer in [pair for pair in own if exact_rate([pair]) < 1][: args.show]:
             print(f"    {truth!r}\n    {answer!r}")
-    print(f"{heard:.0f} s of sound in {seconds:.0f} s")
+    heard = sum(len(item.sound) for item in items) / 16000
+    print(f"{heard:.0f} s of sound in {time.time() - began:.0f} s")
 
 
 if __name__ == "__main__":
