@@ -146,7 +146,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
             held &= (1 << bits) - 1;
         }
     }
-    (!bytes.is_empty() && text.len() % 4 == 0).then_some(bytes)
+    (!bytes.is_empty() && text.len().is_multiple_of(4)).then_some(bytes)
 }
 
 #[cfg(test)]

@@ -39,7 +39,6 @@ impl HeadWeights<'_> {
                 }
             }
         })?;
-        drop(output);
         Ok(weights)
     }
 }
