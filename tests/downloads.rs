@@ -78,9 +78,9 @@ fn an_embedding_model_is_fetched_at_the_start_and_shows_how_far_it_is() {
     assert_eq!(first.ask("/v1/moderations", &json!({"input": "abc"}))["model"], ID);
 
     // A second server finds all of it in the cache, and loads it when it is asked for.
-    let asked = hub.seen().len();
+    assert!(!hub.seen().is_empty(), "the first one asked the hub");
     let second = service(&hub, &home, &models);
     second.state.start(&Watched::default()).unwrap();
     assert_eq!(second.ask("/v1/embeddings", &json!({"input": "abc"}))["data"], answer["data"]);
-    assert_eq!(hub.seen().len(), asked, "{:?}", hub.seen());
+    assert!(hub.seen().is_empty(), "the second one asked the hub");
 }

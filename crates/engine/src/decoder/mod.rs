@@ -123,6 +123,8 @@ impl Decoder {
     /// Computes a step: writes the keys and values of its rows to `pages`; returns the logits of `batch.logit_rows` and the last
     /// hidden states of `batch.state_rows`.
     pub fn forward(&self, batch: &Batch, pages: &mut Pages) -> Result<Logits> {
+        // The head's product belongs to the step, so that nobody comes between.
+        let _turn = self.pool.hold(batch.tokens.len());
         let (x, delta) = self.layers(batch, pages)?;
         let states = self.states(&x, delta.as_deref(), &batch.state_rows)?;
         Ok(Logits { states, state_width: self.config.hidden, ..self.logits(&x, delta.as_deref(), &batch.logit_rows)? })
@@ -130,6 +132,7 @@ impl Decoder {
 
     /// The same, but the last hidden states of the rows `batch.logit_rows` in place of their logits, `[rows, hidden]`.
     pub fn rows(&self, batch: &Batch, pages: &mut Pages) -> Result<Vec<f32>> {
+        let _turn = self.pool.hold(batch.tokens.len());
         let (x, delta) = self.layers(batch, pages)?;
         self.states(&x, delta.as_deref(), &batch.logit_rows)
     }
@@ -137,7 +140,6 @@ impl Decoder {
     /// All layers over a step's rows, and what the last one still adds to them.
     fn layers(&self, batch: &Batch, pages: &mut Pages) -> Result<(Lent<'_>, Option<Lent<'_>>)> {
         let pool = &*self.pool;
-        let _turn = pool.hold(batch.tokens.len());
         let spans: Vec<QuerySpan<'_>> = batch
             .spans
             .iter()
