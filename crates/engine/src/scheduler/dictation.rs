@@ -12,7 +12,7 @@ use crate::pipelines::{SpeechStep, TextRows};
 use crate::sampling;
 use crate::speech::beam::Beams;
 use crate::speech::draw::{Draw, likeliest_text, probability};
-use crate::speech::fallback::{Evidence, TEMPERATURES, Verdict, avg_logprob, compression_ratio};
+use crate::speech::fallback::{Evidence, Verdict, avg_logprob, compression_ratio, temperatures};
 use crate::speech::rules::Rules;
 use crate::speech::tokens::SpeechTokens;
 use crate::tokens::Tokenizer;
@@ -96,7 +96,8 @@ pub struct Dictation {
     prompt: Vec<u32>,
     start_at: usize,
     no_speech_prob: f32,
-    /// The next temperature of the ladder.
+    /// The temperatures that are tried, and which of them it is at.
+    temperatures: Vec<f32>,
     rung: usize,
     seed: u64,
 }
@@ -106,6 +107,7 @@ impl Dictation {
     pub fn new(window: Window, place: usize, slots: Vec<usize>, speech: Arc<Speech>, seed: u64) -> Self {
         let Window { recording, sound, wish, cancelled, answer, .. } = window;
         let (phase, prompt, rows) = (Phase::Language, Vec::new(), sound.rows);
+        let temperatures = temperatures(wish.temperature);
         let (start_at, no_speech_prob, rung) = Default::default();
         Self {
             recording,
@@ -120,6 +122,7 @@ impl Dictation {
             prompt,
             start_at,
             no_speech_prob,
+            temperatures,
             rung,
             seed,
         }
@@ -196,10 +199,7 @@ impl Dictation {
 
     /// The attempt at this rung.
     fn attempt(&self) -> Attempt {
-        let temperature = match self.wish.temperature {
-            Some(temperature) if temperature > 0.0 => temperature,
-            _ => TEMPERATURES[self.rung.min(TEMPERATURES.len() - 1)],
-        };
+        let temperature = self.temperatures[self.rung];
         let texts = if temperature == 0.0 && self.wish.beam_size > 1 {
             let beams = Beams::new(self.wish.beam_size.min(self.slots.len()), 1.0, self.speech.tokens.end_of_text);
             Texts::Beams(beams, vec![self.slots[0]])
@@ -302,8 +302,7 @@ impl Dictation {
             no_speech_prob: self.no_speech_prob,
         };
         let verdict = evidence.verdict(&self.wish.doubts);
-        let is_ladder = self.wish.temperature.is_none_or(|temperature| temperature == 0.0);
-        if verdict == Verdict::TryAgain && is_ladder && self.rung + 1 < TEMPERATURES.len() {
+        if verdict == Verdict::TryAgain && self.rung + 1 < self.temperatures.len() {
             self.rung += 1;
             self.phase = Phase::Attempt(self.attempt());
             return Ok(None);

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::line::{Entry, Line};
 use crate::error::{Error, Result};
 use crate::pipelines::Heard;
+use crate::speech::fallback::temperatures;
 use crate::transcript::{Doubts, SpeechTask};
 
 /// What is wanted of a window.
@@ -98,10 +99,8 @@ pub struct Window {
 impl Window {
     /// Texts that it needs at once.
     pub fn texts(&self) -> usize {
-        let draws =
-            if self.wish.temperature.is_none_or(|temperature| temperature > 0.0) { self.wish.best_of } else { 1 };
-        let beams = if self.wish.temperature.unwrap_or(0.0) == 0.0 { self.wish.beam_size } else { 1 };
-        draws.max(beams).max(1)
+        let at = |temperature: f32| if temperature == 0.0 { self.wish.beam_size } else { self.wish.best_of };
+        temperatures(self.wish.temperature).into_iter().map(at).max().unwrap_or(1).max(1)
     }
 }
 
@@ -287,7 +286,7 @@ mod tests {
             window.wish = Wish { temperature, beam_size, best_of, ..window.wish };
             window.texts()
         };
-        assert_eq!((texts(None, 1, 5), texts(Some(0.0), 1, 5), texts(Some(0.0), 3, 5)), (5, 1, 3));
+        assert_eq!((texts(None, 1, 5), texts(Some(0.0), 1, 5), texts(Some(0.0), 3, 1)), (5, 5, 3));
         assert_eq!((texts(Some(0.5), 7, 2), texts(None, 7, 2)), (2, 7));
     }
 }

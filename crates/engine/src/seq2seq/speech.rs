@@ -83,11 +83,6 @@ impl SpeechEncoder {
         let (count, _) = rows.dims2()?;
         self.layers.forward(rows, &[count])
     }
-
-    /// Numbers of a frame.
-    pub fn mel_bins(&self) -> usize {
-        self.mel_bins
-    }
 }
 
 /// Positions as sines and cosines of frequencies from 1 to 1/10,000 (Vaswani et al. 2017, in Whisper's order: sines first).

@@ -11,7 +11,7 @@ use miniz_oxide::deflate::core::{
 use crate::transcript::Doubts;
 
 /// The temperatures that are tried one after the other; the text of the last one stands in any case.
-pub const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
+const TEMPERATURES: [f32; 6] = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0];
 
 /// The temperatures for a request: the one that it names, if that is above 0, or else all.
 pub fn temperatures(requested: Option<f32>) -> Vec<f32> {
