@@ -18,8 +18,9 @@ use engine::audio::LogMel;
 use engine::ops::ggml::GgmlType;
 use engine::ops::packed::Tier;
 use engine::ops::pool::Pool;
-use engine::pipelines::speech::{SpeechPipeline, SpeechRoom};
-use engine::pipelines::{SpeechModel, SpeechStep, TextRows};
+use engine::pipelines::cross::CrossRoom;
+use engine::pipelines::speech::SpeechPipeline;
+use engine::pipelines::{CrossModel, CrossStep, SpeechModel, TextRows};
 use engine::progress::Silent;
 use engine::seq2seq::config::SpeechConfig;
 use engine::weights::{self, Description, ModelFiles, Weights};
@@ -126,8 +127,9 @@ impl Bench {
         pool: Arc<Pool>,
     ) -> Self {
         let (threads, tier) = (pool.threads(), pool.tier().to_string());
-        let memory = (SpeechRoom { windows, texts: windows }, KvType::F16);
-        let mut model = SpeechPipeline::load(config, weights, quantize, memory, pool, &Silent).unwrap();
+        let (memory_rows_max, text_tokens_max) = (config.positions, config.decoder.tokens_max);
+        let room = CrossRoom { memories: windows, texts: windows, memory_rows_max, text_tokens_max };
+        let mut model = SpeechPipeline::load(config, weights, quantize, (room, KvType::F16), pool, &Silent).unwrap();
         let log_mel = LogMel::new(config.mel_bins, config.frames()).unwrap();
         // Two voices' worth of tones that come and go.
         let tone = |at: usize| (at as f32 * 0.09).sin() * (at as f32 * 0.0007).sin() + 0.3 * (at as f32 * 0.31).cos();
@@ -169,12 +171,12 @@ impl Bench {
     fn step(&mut self, windows: usize, start: usize, tokens: &[Vec<u32>]) -> Vec<u32> {
         let rows = |window: usize| TextRows {
             text: window,
-            window,
+            memory: window,
             start,
             tokens: tokens[window].clone(),
             logits: vec![tokens[window].len() - 1],
         };
-        let step = SpeechStep { copies: Vec::new(), texts: (0..windows).map(rows).collect() };
+        let step = CrossStep { copies: Vec::new(), texts: (0..windows).map(rows).collect() };
         let logits = self.model.forward(&step).unwrap();
         let likeliest = logits.values.chunks_exact(logits.vocabulary).map(likeliest).collect();
         self.model.take_back(logits);

@@ -31,6 +31,7 @@ mod service;
 mod switching;
 mod tidy;
 mod transcripts;
+mod translation;
 
 #[path = "support/fake_hub.rs"]
 mod fake_hub;

@@ -140,7 +140,7 @@ fn what_a_model_cannot_translate_a_chat_model_does() {
     let folder = toy();
     // As the models for English alone say it.
     folder.write("ears/generation_config.json", r#"{"is_multilingual": false}"#);
-    let service = serve(&folder, Layer::default());
+    let service = serve(&folder, Layer { autoload: Some(false), ..Layer::default() });
     let answer = answered(heard().send(&service, TRANSLATIONS));
     assert_eq!(answer.header("x-lampstand-translated-by"), Some("starter/chat"));
     let streamed = heard().text("stream", "true").send(&service, TRANSLATIONS);

@@ -124,6 +124,12 @@ pub struct Flags {
     #[arg(long, value_name = "MODEL", help_heading = "Which model")]
     pub moderation_model: Option<String>,
 
+    /// What translates texts for /v1/translate, and recordings whose own model cannot: M2M100 or NLLB [default: the chat model] [env: LAMPSTAND_TRANSLATION_MODEL]
+    ///
+    /// Named like --model. Loaded when it is first asked for.
+    #[arg(long, value_name = "MODEL", help_heading = "Which model")]
+    pub translation_model: Option<String>,
+
     /// Load a model of --model-dir when a request names it: true or false [default: true]
     #[arg(long, value_name = "BOOL", help_heading = "Which model")]
     pub autoload: Option<bool>,
@@ -237,6 +243,7 @@ impl Flags {
             embedding_model: self.embedding_model,
             transcription_model: self.transcription_model,
             moderation_model: self.moderation_model,
+            translation_model: self.translation_model,
             autoload: self.autoload,
             ctx_size: self.ctx_size,
             quantize: self.quantize,
@@ -300,7 +307,7 @@ mod tests {
             --model-dir d --template-dir t --settings s.yaml --ctx-size 2 --quantize Q4_K --parallel 3 --kv-cache 2G --cache-type q8_0 --threads 4 \
             --cpu --cpu-tier avx2 --offline --verbose --speculation none --draft-tokens-max 5 --draft-model s \
             --backup-model b --models-max 6 --autoload false --compat oobabooga --embedding-model e --transcription-model w \
-             --moderation-model j";
+             --moderation-model j --translation-model x";
         let (layer, file) = read(line).unwrap().into_layer();
         let wanted = Layer {
             listen: Some(true),
@@ -324,6 +331,7 @@ mod tests {
             embedding_model: Some("e".into()),
             transcription_model: Some("w".into()),
             moderation_model: Some("j".into()),
+            translation_model: Some("x".into()),
             autoload: Some(false),
             cache_type: Some(KvType::Q8_0),
             threads: Some(4),

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::config::BLOCK_TOKENS;
+use crate::error::{Error, Result};
 
 /// One sequence's rows within a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,4 +58,19 @@ pub struct Logits {
     pub states: Vec<f32>,
     /// Width of such a row.
     pub state_width: usize,
+}
+
+impl Logits {
+    /// `count` rows from `first`.
+    ///
+    /// # Errors
+    /// `Internal` if there are fewer.
+    pub fn rows_mut(&mut self, first: usize, count: usize) -> Result<Vec<&mut [f32]>> {
+        let width = self.vocabulary.max(1);
+        let rows: Vec<&mut [f32]> = self.values.chunks_exact_mut(width).skip(first).take(count).collect();
+        if rows.len() < count {
+            return Err(Error::internal("fewer logits than were asked for"));
+        }
+        Ok(rows)
+    }
 }

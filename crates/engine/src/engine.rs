@@ -4,6 +4,7 @@
 
 mod encode;
 mod transcribe;
+mod translate;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;

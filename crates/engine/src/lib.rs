@@ -2,7 +2,7 @@
 //!
 //! The door is [`Engine`]; what goes in and out are the plain values of [`request`] and [`output`].
 //! Floors, top down, each importing only from those below it:
-//! engine | generation, embedding, transcription | catalog | scheduler | pipelines | families | speech, sampling, seq2seq, encoder, decoder | kv, batch, weights |
+//! engine | generation, embedding, transcription, translation | catalog | scheduler | pipelines | families | speech, sampling, seq2seq, encoder, decoder | kv, batch, weights |
 //! tokens, ops, device, audio | transcript, output, vectors, request, progress, config, error.
 //! Of those that share a floor, a file may import what stands after its own.
 
@@ -31,6 +31,7 @@ pub mod speech;
 pub mod tokens;
 pub mod transcript;
 pub mod transcription;
+pub mod translation;
 pub mod vectors;
 pub mod weights;
 
@@ -50,6 +51,7 @@ pub use transcript::{
     TranscriptSummary, VoiceActivity, Word,
 };
 pub use transcription::Transcription;
+pub use translation::{TranslateRequest, Translated, Translation};
 pub use vectors::{
     Capabilities, Classified, ClassifyRequest, EmbedRequest, Embedded, Label, Pooling, ScoreRequest, Scored,
 };

@@ -176,6 +176,8 @@ pub struct Capabilities {
     pub transcription: bool,
     /// `Engine::transcribe` into English.
     pub translation: bool,
+    /// `Engine::translate`.
+    pub text_translation: bool,
 }
 
 impl Capabilities {
@@ -187,7 +189,11 @@ impl Capabilities {
         classify: false,
         transcription: false,
         translation: false,
+        text_translation: false,
     };
+
+    /// Those of a model that translates text.
+    pub const TRANSLATION: Self = Self { text_generation: false, text_translation: true, ..Self::TEXT };
 
     /// In words, for a message.
     pub fn words(&self) -> String {
@@ -198,6 +204,7 @@ impl Capabilities {
             (self.classify, "classify"),
             (self.transcription, "transcription"),
             (self.translation, "translation"),
+            (self.text_translation, "text translation"),
         ];
         let has: Vec<&str> = named.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect();
         has.join(", ")

@@ -39,6 +39,7 @@ mod speech;
 mod tokens_fixtures;
 mod tokens_vectors;
 mod toys;
+mod translation;
 mod weights_files;
 mod weights_gguf;
 mod weights_hub;

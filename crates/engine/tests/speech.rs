@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use engine::families::{speech_from_config_json, speech_from_gguf};
 use engine::ops::pool::Pool;
-use engine::pipelines::speech::{SpeechPipeline, SpeechRoom};
-use engine::pipelines::{SpeechModel, SpeechStep, TextRows};
+use engine::pipelines::cross::CrossRoom;
+use engine::pipelines::speech::SpeechPipeline;
+use engine::pipelines::{CrossModel, CrossStep, SpeechModel, TextRows};
 use engine::progress::Silent;
+use engine::seq2seq::config::SpeechConfig;
 use engine::weights::{Gguf, Safetensors};
 use engine::{
     AudioSource, Chunking, Engine, EngineConfig, Error, ErrorKind, KvType, ModelSource, Quantization, Segment,
@@ -20,7 +22,10 @@ use crate::temp_folder::TempFolder;
 use crate::toy::folder::FolderType;
 use crate::toy::speech::SpeechToy;
 
-const ROOM: SpeechRoom = SpeechRoom { windows: 2, texts: 4 };
+fn room(config: &SpeechConfig) -> CrossRoom {
+    let (memory_rows_max, text_tokens_max) = (config.positions, config.decoder.tokens_max);
+    CrossRoom { memories: 2, texts: 4, memory_rows_max, text_tokens_max }
+}
 
 fn pipeline(toy: &SpeechToy, quantize: Option<Quantization>, kv_type: KvType, threads: usize) -> SpeechPipeline {
     let folder = TempFolder::new("speech-parity");
@@ -28,15 +33,15 @@ fn pipeline(toy: &SpeechToy, quantize: Option<Quantization>, kv_type: KvType, th
     let weights = Safetensors::open(&[folder.path().join("model.safetensors")]).unwrap();
     let config = speech_from_config_json(&toy.fixture["config"]).unwrap().unwrap().config;
     let pool = Arc::new(Pool::new(threads).unwrap());
-    SpeechPipeline::load(&config, &weights, quantize, (ROOM, kv_type), pool, &Silent).unwrap()
+    SpeechPipeline::load(&config, &weights, quantize, (room(&config), kv_type), pool, &Silent).unwrap()
 }
 
-fn rows(text: usize, window: usize, start: usize, tokens: &[u32]) -> TextRows {
-    TextRows { text, window, start, tokens: tokens.to_vec(), logits: vec![tokens.len() - 1] }
+fn rows(text: usize, memory: usize, start: usize, tokens: &[u32]) -> TextRows {
+    TextRows { text, memory, start, tokens: tokens.to_vec(), logits: vec![tokens.len() - 1] }
 }
 
 fn logits(model: &mut SpeechPipeline, texts: Vec<TextRows>) -> Vec<f32> {
-    model.forward(&SpeechStep { copies: Vec::new(), texts }).unwrap().values
+    model.forward(&CrossStep { copies: Vec::new(), texts }).unwrap().values
 }
 
 fn worst(found: &[f32], expected: &[f32]) -> f32 {
@@ -77,7 +82,7 @@ fn a_file_of_whisper_cpp_gives_the_same_logits() {
     assert_eq!(config.decoder.feed_forward, 4 * 64);
     (config.encoder.feed_forward, config.decoder.feed_forward) = (96, 160);
     let pool = Arc::new(Pool::new(2).unwrap());
-    let mut model = SpeechPipeline::load(&config, &weights, None, (ROOM, KvType::F32), pool, &Silent).unwrap();
+    let mut model = SpeechPipeline::load(&config, &weights, None, (room(&config), KvType::F32), pool, &Silent).unwrap();
     model.encode(&toy.mel(), 0, false).unwrap();
     let (tokens, expected) = toy.text(1, "logits");
     assert!(worst(&logits(&mut model, vec![rows(0, 0, 0, &tokens)]), &expected) < 1e-3);
@@ -97,7 +102,7 @@ fn a_text_has_the_same_bits_alone_in_pieces_and_in_company() {
     model.encode(&toy.mel(), 1, false).unwrap();
     logits(&mut model, vec![rows(0, 0, 0, &[5, 6, 7]), rows(1, 1, 0, &tokens[..33])]);
     // The third text goes on from the second's beginning, beside it.
-    let step = SpeechStep {
+    let step = CrossStep {
         copies: vec![(1, 2, 33)],
         texts: vec![
             rows(0, 0, 3, &[9]),
@@ -119,7 +124,7 @@ fn what_is_not_there_is_an_error() {
     let mut model = pipeline(&toy, None, KvType::F32, 1);
     assert!(model.encode(&toy.mel(), 2, false).is_err());
     assert!(model.encode(&toy.mel()[1..], 0, false).is_err());
-    let mut forward = |texts| model.forward(&SpeechStep { copies: Vec::new(), texts });
+    let mut forward = |texts| model.forward(&CrossStep { copies: Vec::new(), texts });
     assert!(forward(vec![rows(4, 0, 0, &[1])]).is_err());
     assert!(forward(vec![rows(0, 0, 70, &[1; 40])]).is_err());
     assert!(forward(vec![rows(0, 0, 0, &[200])]).is_err());

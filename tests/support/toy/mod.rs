@@ -9,6 +9,7 @@ pub(crate) mod gguf;
 #[path = "../gguf_writer.rs"]
 pub(crate) mod gguf_writer;
 pub(crate) mod speech;
+pub(crate) mod translation;
 pub(crate) mod vocabulary;
 
 use serde_json::Value;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use engine::{SpeechTask, TranscriptEvent};
+use engine::{ErrorKind, SpeechTask, TranscriptEvent};
 
 use crate::error::{ApiError, Kind, Result};
 use crate::routes::signature::Signature;
@@ -53,20 +53,22 @@ async fn answer(state: &State, upload: Upload, task: SpeechTask) -> Result<HttpR
     Ok(signature.on(HttpResponse::Ok().content_type(rendered.content_type).body(rendered.body)))
 }
 
-/// The chat model that is loaded, for recordings whose own model cannot translate.
+/// Whoever translates here, for recordings whose own model cannot.
 async fn translator_of(state: &State, listener: &Lease) -> Result<Translator> {
-    let name = &listener.model().name;
-    let Ok(chat) = state.model(None) else {
-        let message =
-            format!("the model `{name}` cannot translate, and no chat model is loaded that could do it instead");
-        return Err(ApiError { param: Some("model".into()), ..ApiError::new(Kind::Unsupported, message) });
-    };
-    translator(state, Some(&chat.name)).await
+    let not_found = |error: &ApiError| error.kind == Kind::Engine(ErrorKind::ModelNotFound);
+    match translator(state, None).await {
+        Err(error) if not_found(&error) => {
+            let name = &listener.model().name;
+            let message = format!("the model `{name}` cannot translate, and no other can do it instead: {error}");
+            Err(ApiError { param: Some("model".into()), ..ApiError::new(Kind::Unsupported, message) })
+        }
+        found => found,
+    }
 }
 
-/// The chat model that `name` means, ready to translate.
+/// The model that `name` means, ready to translate.
 pub(super) async fn translator(state: &State, name: Option<&str>) -> Result<Translator> {
-    let lease = state.models.lease(name).await?;
+    let lease = state.models.lease_translator(name).await?;
     let (engine, renderer) = (state.engine.clone(), state.renderer.clone());
     Ok(Translator { engine, renderer, lease, dialogue: state.dialogue() })
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/translate`: a text from one language into another, by a chat model.
+//! `POST /v1/translate`: a text from one language into another, by a model made for that or by a chat model.
 //! Called by the HTTP server through the table.
 //! Invariant: the response names in a header who translated.
 
@@ -15,8 +15,6 @@ use crate::wire::translate::{Asked, Request, Translated};
 pub(super) async fn create(state: Data<State>, Body(body): Body) -> Result<HttpResponse> {
     let _permit = state.admit()?;
     let Asked { text, source, target, model } = Request::read(&body)?;
-    // The names of models that only translate mean whoever translates here.
-    let model = model.filter(|name| !state.models.is_for(name, "translation"));
     let translator = translator(&state, model.as_deref()).await?;
     let translated_text = translator.translate(&text, Some(&source), &target).await?;
     let signature = Signature::of(&translator.lease).translated_by(&translator.lease);

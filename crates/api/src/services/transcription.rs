@@ -1,4 +1,4 @@
-//! A recording written down, segment by segment, and put into English by a chat model where its own model cannot.
+//! A recording written down, segment by segment, and put into English by another model where its own cannot.
 //! `routes/audio` calls it with a lease on the model.
 //! Invariant: dropping it cancels what is left; a future that is dropped loses no segment.
 
@@ -81,7 +81,14 @@ impl Listening {
         };
         let translating = match &mut self.translating {
             Some(translating) => translating,
-            none => none.insert(translator.begin(&segment.text, None, TARGET).await?),
+            none => {
+                let begun = translator.begin(&segment.text, self.transcription.language(), TARGET).await;
+                // What is wrong with the language of a recording is told of the field that names it.
+                none.insert(begun.map_err(|error| match error.param.as_deref() {
+                    Some("source_lang") => ApiError { param: Some("language".into()), ..error },
+                    _ => error,
+                })?)
+            }
         };
         let text = translating.finish().await?;
         self.translating = None;

@@ -1,25 +1,26 @@
-//! Texts from one language into another by a chat model: for the text route, and for recordings whose model cannot translate.
+//! Texts from one language into another, by a model made for that or by a chat model: for the text route, and for recordings
+//! whose own model cannot translate.
 //! `routes/translate` calls it, and `transcription` for each segment.
 //! Invariant: what a model thinks before it speaks is no part of a translation, and a translation is bounded by its text's length.
 
-use engine::{Engine, GenerateRequest, Prompt};
+use engine::{Engine, GenerateRequest, Prompt, TranslateRequest, Translation};
 use prompt::{Conversation, Message};
 use serde_json::Map;
 
 use crate::dialogue::Dialogue;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::services::models::Lease;
 use crate::services::renderer::{Renderer, Script};
-use crate::services::turn::{Delta, Reply, Turn};
+use crate::services::turn::{Delta, Reply, Turn, blocking};
 
 /// Tokens that even the shortest translation may take, thoughts included.
 const TOKENS_MIN: usize = 256;
 
-/// A chat model that translates. It stays loaded for as long as this lives.
+/// A model that translates. It stays loaded for as long as this lives.
 pub struct Translator {
     /// Asked for every text.
     pub engine: Engine,
-    /// Makes the prompts.
+    /// Makes the prompts of a chat model.
     pub renderer: Renderer,
     /// The model.
     pub lease: Lease,
@@ -28,18 +29,31 @@ pub struct Translator {
 }
 
 /// A translation under way. Dropping it cancels it.
-pub struct Translating {
-    reply: Reply,
-    text: String,
+pub enum Translating {
+    /// By a model made for it.
+    Made(Box<Translation>),
+    /// By a chat model, with what it has said so far.
+    Said(Box<Reply>, String),
 }
 
 impl Translator {
     /// Has `text` translated from the language `source`, if that is known, to `target`; both are codes or English names.
     ///
     /// # Errors
-    /// As for a chat: a text beyond the context, a full queue.
+    /// 400 naming `source_lang` or `target_lang` for a language that a model made for it does not know; of a chat model as
+    /// for a chat: a text beyond the context, a full queue.
     pub async fn begin(&self, text: &str, source: Option<&str>, target: &str) -> Result<Translating> {
         let model = self.lease.model().clone();
+        if model.capabilities.text_translation {
+            let missing =
+                || ApiError::invalid("source_lang", format!("`{}` must know the text's language", model.name));
+            let (source, target) = (source.ok_or_else(missing)?.to_owned(), target.to_owned());
+            let (text, model) = (text.to_owned(), model.name);
+            let request = TranslateRequest { model, text, source, target, beam_size: None, timeout: None };
+            let engine = self.engine.clone();
+            let translation = blocking(move || Ok(engine.translate(request)?)).await?;
+            return Ok(Translating::Made(Box::new(translation)));
+        }
         let mut request = GenerateRequest::new("", Prompt::Text { text: String::new(), add_special: true });
         request.sampling.temperature = 0.0;
         // A token has at least a byte in nearly every vocabulary; no language needs three times another's.
@@ -48,7 +62,7 @@ impl Translator {
         let conversation = Conversation::new([Message::user(instruction(text, source, target))]);
         let script = Script { model, conversation, dialogue: self.dialogue.clone(), variables: Map::new() };
         let reply = Turn { script, request, choices: 1 }.begin(&self.engine, &self.renderer).await?;
-        Ok(Translating { reply, text: String::new() })
+        Ok(Translating::Said(Box::new(reply), String::new()))
     }
 
     /// The same, waited for.
@@ -66,12 +80,16 @@ impl Translating {
     /// # Errors
     /// The model's.
     pub async fn finish(&mut self) -> Result<String> {
-        while let Some(delta) = self.reply.next().await {
+        let (reply, said) = match self {
+            Self::Made(translation) => return Ok(translation.finish().await?.text),
+            Self::Said(reply, said) => (reply, said),
+        };
+        while let Some(delta) = reply.next().await {
             if let (_, Delta::Text(text, _)) = delta? {
-                self.text.push_str(&text);
+                said.push_str(&text);
             }
         }
-        Ok(self.text.trim().to_owned())
+        Ok(said.trim().to_owned())
     }
 }
 

@@ -156,6 +156,8 @@ settings! {
         draft_model: String,
         /// What judges texts for moderation.
         moderation_model: String,
+        /// What translates texts.
+        translation_model: String,
         /// Where the files lie that requests search by name.
         search_dir: PathBuf,
         /// What float weights become at load.
@@ -212,7 +214,13 @@ impl Settings {
             let home = variable("HOME").or_else(|| variable("USERPROFILE"));
             settings.hf_home = home.map(|home| Path::new(&home).join(".cache").join("huggingface"));
         }
-        for model in [&mut settings.draft_model, &mut settings.backup_model, &mut settings.moderation_model] {
+        let optional = [
+            &mut settings.draft_model,
+            &mut settings.backup_model,
+            &mut settings.moderation_model,
+            &mut settings.translation_model,
+        ];
+        for model in optional {
             *model = model.take().filter(|model| !model.trim().is_empty());
         }
         for key in [&mut settings.api_key, &mut settings.admin_key] {
@@ -385,6 +393,7 @@ impl Layer {
             embedding_device: variable("OPENEDAI_EMBEDDING_DEVICE"),
             transcription_model: variable("OPENEDAI_WHISPER_MODEL"),
             moderation_model: variable("LAMPSTAND_MODERATION_MODEL"),
+            translation_model: variable("LAMPSTAND_TRANSLATION_MODEL"),
             model: variable("DEFAULT_MODEL"),
             backup_model: variable("BACKUP_MODEL"),
             aliases: variable("MODEL_MAPPER").map(mapper).transpose()?,

@@ -21,7 +21,7 @@ parameters! {
         source_lang: String;
         /// The language that it becomes.
         target_lang: String;
-        /// The chat model's name; without one, or with a translation model's, the default chat model translates.
+        /// The name of a translation model or a chat model; without one `--translation-model` answers, or the default chat model.
         model: String;
     }
 }

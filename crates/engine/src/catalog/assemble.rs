@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::encoders::{self, EncoderTraits};
 use super::memory;
 use super::speech::{self, SpeechTraits};
+use super::translation::{self, TranslationTraits};
 use crate::config::{EngineConfig, Quantization};
 use crate::decoder::Decoder;
 use crate::device;
@@ -22,7 +23,7 @@ use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
 use crate::pipelines::embed::DecoderEmbedding;
 use crate::pipelines::text::TextPipeline;
-use crate::pipelines::{SpeechModel, TextEncoder, TextModel};
+use crate::pipelines::{SpeechModel, TextEncoder, TextModel, TranslationModel};
 use crate::progress::Progress;
 use crate::scheduler::speculation::draft_model::Draft;
 use crate::tokens::{Tokenizer, vocab_txt};
@@ -48,6 +49,8 @@ pub(super) enum Model {
     Encoder { model: Box<dyn TextEncoder>, traits: Box<EncoderTraits> },
     /// It writes down what it hears.
     Speech { model: Box<dyn SpeechModel>, traits: Box<SpeechTraits> },
+    /// It translates text.
+    Translation { model: Box<dyn TranslationModel>, traits: Box<TranslationTraits> },
 }
 
 /// What files hold, packed: all of a model but the memory for keys and values.
@@ -152,17 +155,8 @@ pub(super) fn assemble(
     progress: &dyn Progress,
 ) -> Result<Assembled> {
     let open = weights::open(files)?;
-    let no_draft = |what: &str| match draft_files {
-        Some(_) => Err(Error::invalid("draft_model", format!("a model that {what} has no use for a draft model"))),
-        None => Ok(()),
-    };
-    if let Some(family) = speech::family(&open)? {
-        no_draft("listens")?;
-        return speech::assemble(family, &open, config, pool, progress);
-    }
-    if let Some(family) = encoders::family(&open)? {
-        no_draft("makes vectors of texts")?;
-        return encoders::assemble(family, &open, config, pool, progress);
+    if let Some(assembled) = assemble_other(&open, draft_files.is_some(), config, pool, progress)? {
+        return Ok(assembled);
     }
     let opened = Opened::read(&open, config.quantize, pool, progress)?;
     let sentences = encoders::sentences_of(&open)?;
@@ -210,6 +204,33 @@ pub(super) fn assemble(
         .transpose()?;
     let model = Model::Text { model: opened.with_pages(budget.blocks, config)?, draft };
     Ok(Assembled { info, tokenizer, model })
+}
+
+/// Builds a model that does not continue text, if the files describe one.
+fn assemble_other(
+    open: &OpenModel,
+    has_draft: bool,
+    config: &EngineConfig,
+    pool: &Arc<Pool>,
+    progress: &dyn Progress,
+) -> Result<Option<Assembled>> {
+    let no_draft = |what: &str| match has_draft {
+        true => Err(Error::invalid("draft_model", format!("a model that {what} has no use for a draft model"))),
+        false => Ok(()),
+    };
+    if let Some(family) = speech::family(open)? {
+        no_draft("listens")?;
+        return speech::assemble(family, open, config, pool, progress).map(Some);
+    }
+    if let Some(family) = translation::family(open)? {
+        no_draft("translates")?;
+        return translation::assemble(family, open, config, pool, progress).map(Some);
+    }
+    if let Some(family) = encoders::family(open)? {
+        no_draft("makes vectors of texts")?;
+        return encoders::assemble(family, open, config, pool, progress).map(Some);
+    }
+    Ok(None)
 }
 
 /// A draft is a list of ids, so both models must mean the same by each. Models of one family differ in how many unused

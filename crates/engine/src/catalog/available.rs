@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ModelSource;
 use super::assemble::{count_parameters, embedding_rows, tokenizer_path};
-use super::{encoders, speech};
+use super::{encoders, speech, translation};
 use crate::config::HubConfig;
 use crate::error::Result;
 use crate::families;
@@ -111,48 +111,37 @@ impl Heads {
 
 fn read(files: &ModelFiles) -> Result<Head> {
     let open = weights::open(files)?;
+    let weights = open.weights.as_ref();
+    if let Description::Safetensors { files, .. } = &open.description {
+        tokenizer_path(files)?;
+    }
+    let head = |capabilities: Capabilities, family: &'static str, tokens_max: usize| Head {
+        capabilities,
+        family,
+        quantization: prevailing_type(weights),
+        context_tokens: u32::try_from(tokens_max).unwrap_or(u32::MAX),
+        parameters: count_parameters(weights),
+    };
     if let Some(family) = speech::family(&open)? {
-        if let Description::Safetensors { files, .. } = &open.description {
-            tokenizer_path(files)?;
-        }
+        let decoder = &family.config.decoder;
         // Whether it knows more than English shows in its tokens; the head tells by its vocabulary, as the publisher does.
-        let is_multilingual = family.config.decoder.vocabulary != ENGLISH_VOCABULARY;
-        return Ok(Head {
-            capabilities: speech::capabilities(&family.config, is_multilingual),
-            family: family.name,
-            quantization: prevailing_type(open.weights.as_ref()),
-            context_tokens: u32::try_from(family.config.decoder.tokens_max).unwrap_or(u32::MAX),
-            parameters: count_parameters(open.weights.as_ref()),
-        });
+        let capabilities = speech::capabilities(&family.config, decoder.vocabulary != ENGLISH_VOCABULARY);
+        return Ok(head(capabilities, family.name, decoder.tokens_max));
+    }
+    if let Some(family) = translation::family(&open)? {
+        return Ok(head(Capabilities::TRANSLATION, family.name, family.config.decoder.tokens_max));
     }
     if let Some(family) = encoders::family(&open)? {
-        if let Description::Safetensors { files, .. } = &open.description {
-            tokenizer_path(files)?;
-        }
-        let names = open.weights.names();
-        let classifies = names.iter().any(|name| name.starts_with("classifier.") || name.starts_with("cls."));
-        return Ok(Head {
-            capabilities: Capabilities { embeddings: !classifies, classify: classifies, ..Capabilities::default() },
-            family: family.name,
-            quantization: prevailing_type(open.weights.as_ref()),
-            context_tokens: u32::try_from(family.config.tokens_max).unwrap_or(u32::MAX),
-            parameters: count_parameters(open.weights.as_ref()),
-        });
+        let names = weights.names();
+        let classify = names.iter().any(|name| name.starts_with("classifier.") || name.starts_with("cls."));
+        let capabilities = Capabilities { embeddings: !classify, classify, ..Capabilities::default() };
+        return Ok(head(capabilities, family.name, family.config.tokens_max));
     }
     let family = match &open.description {
-        Description::Gguf(metadata) => families::from_gguf(metadata, embedding_rows(open.weights.as_ref())?)?,
-        Description::Safetensors { config, files } => {
-            tokenizer_path(files)?;
-            families::from_config_json(config)?
-        }
+        Description::Gguf(metadata) => families::from_gguf(metadata, embedding_rows(weights)?)?,
+        Description::Safetensors { config, .. } => families::from_config_json(config)?,
     };
-    Ok(Head {
-        capabilities: Capabilities::TEXT,
-        family: family.name,
-        quantization: prevailing_type(open.weights.as_ref()),
-        context_tokens: u32::try_from(family.config.context_tokens).unwrap_or(u32::MAX),
-        parameters: count_parameters(open.weights.as_ref()),
-    })
+    Ok(head(Capabilities::TEXT, family.name, family.config.context_tokens))
 }
 
 /// The type that most of the matrices' numbers have, as the loaded model would tell it; empty if none can be read.

@@ -5,6 +5,8 @@
 use crate::config::BLOCK_TOKENS;
 use crate::config::EngineConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::pipelines::cross::CrossRoom;
+use crate::seq2seq::config::DecoderConfig;
 
 /// Contexts shorter than this are refused rather than offered.
 const CONTEXT_TOKENS_MIN: usize = 256;
@@ -79,6 +81,30 @@ pub(super) fn text_tokens(
     }
     tracing::warn!(tokens = possible, "memory suffices for shorter texts than the model's {wanted} tokens");
     Ok(possible)
+}
+
+/// How many memories, up to those of `wanted`, and texts fit for a decoder that writes about memories, and the bytes that
+/// their keys and values take. `texts` says how many texts so many memories need.
+///
+/// # Errors
+/// `OutOfMemory` if not even one memory fits.
+pub(super) fn cross_room(
+    wanted: CrossRoom,
+    texts: impl Fn(usize) -> usize,
+    decoder: &DecoderConfig,
+    config: &EngineConfig,
+    available_bytes: Option<u64>,
+) -> Result<(CrossRoom, u64)> {
+    let bytes = config.kv_bytes.or(available_bytes.map(|bytes| bytes / 2)).unwrap_or(u64::MAX);
+    let with = |memories: usize| {
+        let room = CrossRoom { memories, texts: texts(memories), ..wanted };
+        (room, room.kv_bytes(decoder, config.kv_type))
+    };
+    let fitting = (1..=wanted.memories.max(1)).rev().map(with).find(|&(_, need)| need <= bytes);
+    fitting.ok_or_else(|| {
+        let message = format!("the least takes {} MiB, but {} MiB are there for it", with(1).1 >> 20, bytes >> 20);
+        Error::new(ErrorKind::OutOfMemory, message)
+    })
 }
 
 #[cfg(test)]

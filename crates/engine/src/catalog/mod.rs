@@ -7,6 +7,7 @@ mod available;
 mod encoders;
 mod memory;
 mod speech;
+mod translation;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,20 +24,24 @@ use crate::ops::packed::Tier;
 use crate::ops::pool::Pool;
 use crate::output::{AvailableModel, ModelInfo, Stats};
 use crate::pipelines::encode::{EncodeJob, Purpose};
-use crate::pipelines::{SpeechModel, SpeechStep, TextEncoder, TextModel, TextRows};
+use crate::pipelines::{CrossModel, CrossStep, SpeechModel, TextEncoder, TextModel, TextRows, TranslationModel};
 use crate::progress::Progress;
 use crate::scheduler::continuous::{Continuous, Limits};
 use crate::scheduler::counters::Counters;
+use crate::scheduler::dictation::Dictating;
 use crate::scheduler::encoding::EncodeQueue;
 use crate::scheduler::encoding_loop::{EncodeLimits, EncodeLoop};
-use crate::scheduler::listening::SpeechQueue;
-use crate::scheduler::listening_loop::ListeningLoop;
+use crate::scheduler::listening::Window;
+use crate::scheduler::parts::PartQueue;
 use crate::scheduler::queue::Queue;
+use crate::scheduler::translating::{Passage, Translating};
+use crate::scheduler::writing_loop::WritingLoop;
 use crate::tokens::{Framed, Tokenizer};
 use crate::weights;
 
 pub use encoders::EncoderTraits;
 pub use speech::SpeechTraits;
+pub use translation::{BEAM_SIZE_MAX, TranslationTraits};
 
 /// A model as a person names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +107,9 @@ const ENCODE_TOKENS_MIN: usize = 1024;
 /// Recordings that are written down at once at most: each has a thread and some windows in memory.
 const RECORDINGS_MAX: usize = 32;
 
+/// Texts that are translated at once at most: each has some passages in line.
+const TRANSLATIONS_MAX: usize = 256;
+
 /// A reader that takes nothing for so long is given up.
 const STALL_MAX: Duration = Duration::from_secs(60);
 
@@ -109,7 +117,8 @@ const STALL_MAX: Duration = Duration::from_secs(60);
 enum Work {
     Text(Arc<Queue>),
     Encoder { queue: Arc<EncodeQueue>, traits: Box<EncoderTraits> },
-    Speech { queue: Arc<SpeechQueue>, traits: Arc<SpeechTraits> },
+    Speech { queue: Arc<PartQueue<Window>>, traits: Arc<SpeechTraits> },
+    Translation { queue: Arc<PartQueue<Passage>>, traits: Box<TranslationTraits> },
 }
 
 /// A model that is ready: its tokenizer, its waiting line, its thread.
@@ -131,7 +140,7 @@ impl Loaded {
     pub fn text(&self) -> Result<&Queue> {
         match &self.work {
             Work::Text(queue) => Ok(queue),
-            Work::Encoder { .. } | Work::Speech { .. } => Err(self.cannot("continue text")),
+            _ => Err(self.cannot("continue text")),
         }
     }
 
@@ -142,7 +151,7 @@ impl Loaded {
     pub fn encoder(&self, what: &str) -> Result<(&EncodeQueue, &EncoderTraits)> {
         match &self.work {
             Work::Encoder { queue, traits } => Ok((queue, traits)),
-            Work::Text(_) | Work::Speech { .. } => Err(self.cannot(what)),
+            _ => Err(self.cannot(what)),
         }
     }
 
@@ -150,10 +159,21 @@ impl Loaded {
     ///
     /// # Errors
     /// `InvalidRequest` if the model does not listen.
-    pub fn speech(&self) -> Result<(&Arc<SpeechQueue>, &Arc<SpeechTraits>)> {
+    pub fn speech(&self) -> Result<(&Arc<PartQueue<Window>>, &Arc<SpeechTraits>)> {
         match &self.work {
             Work::Speech { queue, traits } => Ok((queue, traits)),
-            Work::Text(_) | Work::Encoder { .. } => Err(self.cannot("transcribe")),
+            _ => Err(self.cannot("transcribe")),
+        }
+    }
+
+    /// The way in for texts to be translated, and what must be known of this model for it.
+    ///
+    /// # Errors
+    /// `InvalidRequest` if the model does not translate text.
+    pub fn translation(&self) -> Result<(&Arc<PartQueue<Passage>>, &TranslationTraits)> {
+        match &self.work {
+            Work::Translation { queue, traits } => Ok((queue, traits)),
+            _ => Err(self.cannot("translate text")),
         }
     }
 
@@ -174,6 +194,7 @@ impl Loaded {
             Work::Text(queue) => queue.close(),
             Work::Encoder { queue, .. } => queue.close(),
             Work::Speech { queue, .. } => queue.close(),
+            Work::Translation { queue, .. } => queue.close(),
         }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -310,11 +331,19 @@ impl Catalog {
             }
             Model::Speech { mut model, traits } => {
                 warm_up_speech(model.as_mut(), &traits).map_err(|e| e.context(&info.name))?;
-                let queue = Arc::new(SpeechQueue::new(config.queue_requests_max.min(RECORDINGS_MAX)));
+                let queue = Arc::new(PartQueue::new(config.queue_requests_max.min(RECORDINGS_MAX)));
                 let counters = Arc::new(Counters::new(0));
-                let run = ListeningLoop::new(model, traits.speech.clone(), queue.clone(), counters.clone());
+                let run = WritingLoop::new(model, Dictating(traits.speech.clone()), queue.clone(), counters.clone());
                 let work = Work::Speech { queue, traits: Arc::from(traits) };
                 (work, counters, spawn("speech", Box::new(move || run.run()))?)
+            }
+            Model::Translation { mut model, traits } => {
+                warm_up_translation(model.as_mut(), &traits).map_err(|e| e.context(&info.name))?;
+                let queue = Arc::new(PartQueue::new(config.queue_requests_max.min(TRANSLATIONS_MAX)));
+                let counters = Arc::new(Counters::new(0));
+                let run = WritingLoop::new(model, Translating, queue.clone(), counters.clone());
+                let work = Work::Translation { queue, traits };
+                (work, counters, spawn("translation", Box::new(move || run.run()))?)
             }
         };
         Ok(Loaded { info, tokenizer, work, counters, thread: Mutex::new(Some(thread)) })
@@ -370,9 +399,19 @@ fn warm_up_speech(model: &mut dyn SpeechModel, traits: &SpeechTraits) -> Result<
     let mut mel = Vec::new();
     traits.mel.compute(&[], &mut mel)?;
     model.encode(&mel, 0, false)?;
-    let tokens = vec![traits.speech.tokens.start_of_transcript];
-    let text = TextRows { text: 0, window: 0, start: 0, tokens, logits: vec![0] };
-    let logits = model.forward(&SpeechStep { copies: Vec::new(), texts: vec![text] })?;
+    warm_up_text(model, vec![traits.speech.tokens.start_of_transcript])
+}
+
+/// The same for a model that translates: an empty passage, and the first token of its translation.
+fn warm_up_translation(model: &mut dyn TranslationModel, traits: &TranslationTraits) -> Result<()> {
+    model.encode(&[(&[traits.search.end_of_text], 0)])?;
+    warm_up_text(model, vec![traits.start])
+}
+
+/// Begins a text about the first memory.
+fn warm_up_text<M: CrossModel + ?Sized>(model: &mut M, tokens: Vec<u32>) -> Result<()> {
+    let text = TextRows { text: 0, memory: 0, start: 0, tokens, logits: vec![0] };
+    let logits = model.forward(&CrossStep { copies: Vec::new(), texts: vec![text] })?;
     if logits.values.iter().any(|logit| logit.is_nan()) {
         return Err(Error::unreadable("the weights give no numbers (NaN)"));
     }

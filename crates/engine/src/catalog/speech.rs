@@ -5,16 +5,16 @@
 use std::sync::Arc;
 
 use super::assemble::{count_parameters, read_json, tokenizer_beside};
-use super::{Assembled, Model};
+use super::{Assembled, Model, memory};
 use crate::audio::LogMel;
 use crate::config::EngineConfig;
 use crate::device;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::families::{self, SpeechFamily};
-use crate::kv::pages::Pages;
 use crate::ops::pool::Pool;
 use crate::output::ModelInfo;
-use crate::pipelines::speech::{SpeechPipeline, SpeechRoom};
+use crate::pipelines::cross::CrossRoom;
+use crate::pipelines::speech::SpeechPipeline;
 use crate::progress::Progress;
 use crate::scheduler::dictation::Speech;
 use crate::seq2seq::config::SpeechConfig;
@@ -36,7 +36,7 @@ pub struct SpeechTraits {
     /// Its special tokens and rules.
     pub speech: Arc<Speech>,
     /// How much it holds at once.
-    pub room: SpeechRoom,
+    pub room: CrossRoom,
 }
 
 /// The family of models that listen that the files describe, if they do.
@@ -77,11 +77,17 @@ pub(super) fn assemble(
     let heads = tokens.alignment_heads_of(decoder_shape.layers, decoder_shape.heads);
     let capabilities = capabilities(&shape, tokens.is_multilingual());
     let mel = LogMel::new(shape.mel_bins, shape.frames())?;
-    let size = decoder_shape.hidden / decoder_shape.heads;
-    let block_bytes = Pages::block_bytes(decoder_shape.layers, decoder_shape.heads, size, config.kv_type);
-    let (room, blocks) = room(&shape, block_bytes, config, device::memory_available_bytes())?;
-    let memory = (room, config.kv_type);
-    let pipeline = SpeechPipeline::load(&shape, weights, config.quantize, memory, pool.clone(), progress)?;
+    let wanted = CrossRoom {
+        memories: config.parallel.clamp(1, WINDOWS_MAX),
+        texts: TEXTS_MIN,
+        memory_rows_max: shape.positions,
+        text_tokens_max: decoder_shape.tokens_max,
+    };
+    let with_texts = |windows: usize| windows.max(TEXTS_MIN);
+    let (room, kv_bytes) =
+        memory::cross_room(wanted, with_texts, decoder_shape, config, device::memory_available_bytes())?;
+    let pipeline =
+        SpeechPipeline::load(&shape, weights, config.quantize, (room, config.kv_type), pool.clone(), progress)?;
     let info = ModelInfo {
         name: String::new(),
         family: family.name.to_owned(),
@@ -93,7 +99,7 @@ pub(super) fn assemble(
         parameters: count_parameters(weights),
         vocabulary: decoder_shape.vocabulary as u32,
         weight_bytes: pipeline.bytes(),
-        kv_bytes: (blocks * block_bytes) as u64,
+        kv_bytes,
         device: format!("cpu ({})", pool.tier()),
         chat_template: None,
         bos_token: None,
@@ -103,25 +109,4 @@ pub(super) fn assemble(
     let speech = Arc::new(Speech::new(tokens, tokenizer.clone(), decoder_shape.tokens_max, heads));
     let traits = Box::new(SpeechTraits { mel, speech, room });
     Ok(Assembled { info, tokenizer, model: Model::Speech { model: Box::new(pipeline), traits } })
-}
-
-/// How many windows and texts fit, and the blocks that they take.
-fn room(
-    shape: &SpeechConfig,
-    block_bytes: usize,
-    config: &EngineConfig,
-    available_bytes: Option<u64>,
-) -> Result<(SpeechRoom, usize)> {
-    let (of_window, of_text) = SpeechPipeline::blocks(shape);
-    let bytes = config.kv_bytes.or(available_bytes.map(|bytes| bytes / 2)).unwrap_or(u64::MAX);
-    for windows in (1..=config.parallel.clamp(1, WINDOWS_MAX)).rev() {
-        let texts = windows.max(TEXTS_MIN);
-        let blocks = windows * of_window + texts * of_text;
-        if (blocks * block_bytes) as u64 <= bytes {
-            return Ok((SpeechRoom { windows, texts }, blocks));
-        }
-    }
-    let need = ((of_window + TEXTS_MIN * of_text) * block_bytes) as u64;
-    let message = format!("one window takes {} MiB, but {} MiB are there for it", need >> 20, bytes >> 20);
-    Err(Error::new(ErrorKind::OutOfMemory, message))
 }

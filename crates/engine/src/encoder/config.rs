@@ -84,6 +84,11 @@ pub enum Positions {
         /// Rows of the table.
         rows: usize,
     },
+    /// Sines and cosines of the place, counted from `offset`.
+    Sinusoidal {
+        /// The place of the first token.
+        offset: usize,
+    },
     /// Rotated queries and keys.
     Rotary {
         /// In layers that see everything.

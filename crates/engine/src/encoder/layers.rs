@@ -72,7 +72,7 @@ impl Layers {
     pub(crate) fn load(loader: &Loader<'_>, pool: Arc<Pool>) -> Result<Self> {
         let (config, names) = (loader.config, loader.names());
         let rotaries = match &config.positions {
-            Positions::Learned { .. } => None,
+            Positions::Learned { .. } | Positions::Sinusoidal { .. } => None,
             Positions::Rotary { global, local } => {
                 let local = local.as_ref().map(|local| Rotary::new(&local.rope, None));
                 Some(Rotaries { global: Rotary::new(global, None), local })

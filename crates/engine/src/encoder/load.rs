@@ -14,7 +14,7 @@ use crate::ops::layer_norm::LayerNorm;
 /// Reads tensors by name for one encoder.
 pub(crate) struct Loader<'a> {
     pub(crate) tensors: &'a Tensors<'a>,
-    pub(super) config: &'a EncoderConfig,
+    pub(crate) config: &'a EncoderConfig,
     prefix: &'static str,
 }
 

@@ -8,6 +8,7 @@ pub mod dense;
 pub(crate) mod layers;
 pub(crate) mod load;
 pub mod pooling;
+pub(crate) mod positions;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::weights::Weights;
 use config::{EncoderConfig, Positions};
 use layers::Layers;
 use load::Loader;
+use positions::sinusoids;
 
 /// Classes of a head at most; usual are one to some hundred.
 const CLASSES_MAX: usize = 1 << 16;
@@ -75,21 +77,28 @@ impl Encoder {
         let tensors = &Tensors::new(weights, quantize, &pool, progress);
         let loader = Loader::new(tensors, &config)?;
         progress.start("packing weights", tensors.bytes());
-        let names = loader.names();
-        let embedding_name = format!("{}.weight", loader.named(names.embedding));
+        let embedding_name = format!("{}.weight", loader.named(loader.names().embedding));
         let embedding = tensors.matrix(&Wanted::table(&embedding_name, config.vocabulary, config.hidden))?;
+        let encoder = Self::with_embedding(&loader, embedding, pool.clone())?;
+        progress.finish();
+        Ok(encoder)
+    }
+
+    /// The rest of what `loader` is for, around an embedding that may serve others too.
+    pub(crate) fn with_embedding(loader: &Loader<'_>, embedding: Arc<Packed>, pool: Arc<Pool>) -> Result<Self> {
+        let (config, names) = (loader.config.clone(), loader.names());
         let positions = match &config.positions {
             Positions::Learned { rows, .. } => Some(loader.table(names.positions, *rows)?),
+            &Positions::Sinusoidal { offset } => Some(sinusoids(offset..offset + config.tokens_max, config.hidden)),
             Positions::Rotary { .. } => None,
         };
         let token_types = match config.token_types {
             0 => None,
             rows => Some(loader.table(names.token_types, rows)?),
         };
-        let layers = Layers::load(&loader, pool.clone())?;
+        let layers = Layers::load(loader, pool.clone())?;
         let head = config.head.as_ref().map(|names| loader.head(names)).transpose()?.flatten();
-        progress.finish();
-        let prevailing_type = tensors.prevailing_type();
+        let prevailing_type = loader.tensors.prevailing_type();
         Ok(Self { embedding, positions, token_types, layers, head, pool, prevailing_type, config })
     }
 
@@ -98,6 +107,11 @@ impl Encoder {
         let head = self.head.iter().flat_map(|head| [&head.dense, &head.classes]);
         let tables = [&self.positions, &self.token_types].into_iter().flatten().map(|table| 4 * table.len() as u64);
         self.embedding.bytes() as u64 + self.layers.bytes() + head.map(Linear::bytes).sum::<u64>() + tables.sum::<u64>()
+    }
+
+    /// Bytes of the embedding alone.
+    pub(crate) fn embedding_bytes(&self) -> u64 {
+        self.embedding.bytes() as u64
     }
 
     /// Bytes that a row takes while a text is computed: what is there of it at once, in all forms.

@@ -34,7 +34,8 @@ impl Engine {
         check_numbers(&request)?;
         let language = match &request.language {
             Some(named) => OnceLock::from(language(named, &loaded)?),
-            None => OnceLock::new(),
+            None if traits.speech.tokens.is_multilingual() => OnceLock::new(),
+            None => OnceLock::from("en"),
         };
         let prompt = match request.prompt.as_deref().map(str::trim) {
             Some(text) if !text.is_empty() => loaded.tokenizer.encode(&format!(" {text}"), false)?,
@@ -45,14 +46,15 @@ impl Engine {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let cancelled = Arc::new(AtomicBool::new(false));
-        let transcription = Transcription::new(receiver, Arc::clone(&cancelled));
+        let language = Arc::new(language);
+        let transcription = Transcription::new(receiver, Arc::clone(&cancelled), Arc::clone(&language));
         let mut request = request;
         let source = match std::mem::replace(&mut request.audio, AudioSource::Bytes(Vec::new())) {
             AudioSource::Bytes(bytes) => audio::AudioSource::bytes(bytes),
             AudioSource::File(file) => audio::AudioSource::file(file)?,
         };
         let recording = Recording::open(source, request.file_name.as_deref(), AudioLimits::default())?;
-        let (traits, language) = (Arc::clone(traits), Arc::new(language));
+        let traits = Arc::clone(traits);
         let listener = Listener { recording, request, traits, ticket, language, prompt, deadline, cancelled, events };
         let thread = std::thread::Builder::new().name("transcription".to_owned()).spawn(move || listener.run());
         thread.map_err(|error| Error::internal(format!("no thread for the transcription: {error}")))?;

@@ -48,6 +48,9 @@ pub(super) const WHISPER: EncoderNames = EncoderNames {
     ..BERT
 };
 
+/// The encoder of M2M100: Whisper's, behind an embedding that all parts share.
+pub(super) const M2M_100: EncoderNames = EncoderNames { embedding: "shared", positions: "", ..WHISPER };
+
 pub(super) const DISTILBERT: EncoderNames = EncoderNames {
     prefixes: &["", "distilbert."],
     token_types: "",

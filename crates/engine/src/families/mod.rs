@@ -8,15 +8,18 @@ mod encoders;
 mod gemma_embedding;
 mod gguf_keys;
 mod gguf_vocabulary;
+pub mod languages;
 mod names;
 pub mod sentence;
 mod speech;
+mod translation;
 
 pub use config_json::from_config_json;
 pub use encoders::{EncoderFamily, encoder_from_config_json, encoder_from_gguf, pooling_from_gguf};
 pub use gguf_keys::from_gguf;
 pub use gguf_vocabulary::vocabulary_from_gguf;
 pub use speech::{SpeechFamily, speech_from_config_json, speech_from_gguf, speech_vocabulary_from_gguf};
+pub use translation::{TranslationFamily, translation_from_config_json};
 
 use crate::decoder::config::DecoderConfig;
 use crate::error::{Error, Result};
@@ -77,7 +80,8 @@ const FAMILIES: [Row; 4] = [
 ];
 
 fn unknown(found: &str) -> Error {
-    let known: Vec<&str> = FAMILIES.iter().map(|row| row.name).chain(encoders::known()).chain([speech::NAME]).collect();
+    let known: Vec<&str> =
+        FAMILIES.iter().map(|row| row.name).chain(encoders::known()).chain([speech::NAME, translation::NAME]).collect();
     Error::unreadable(format!("the architecture {found:?} is not supported; supported are {}", known.join(", ")))
 }
 

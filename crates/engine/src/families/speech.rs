@@ -9,7 +9,7 @@ use super::encoder_names::WHISPER;
 use crate::encoder::config::{EncoderConfig, Positions, Variants};
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
-use crate::seq2seq::config::{DecoderConfig, SpeechConfig};
+use crate::seq2seq::config::{DecoderConfig, SpeechConfig, check_sizes};
 use crate::speech::languages::LANGUAGES;
 use crate::tokens::Vocabulary;
 use crate::weights::gguf::Metadata;
@@ -18,7 +18,7 @@ use crate::weights::gguf::Metadata;
 pub(super) const NAME: &str = "whisper";
 
 /// Norms add this to the variance; the files do not say it.
-const NORM_EPS: f32 = 1e-5;
+pub(super) const NORM_EPS: f32 = 1e-5;
 
 /// Tokens behind the ordinary ones in every vocabulary; the languages come behind the first two.
 const BEFORE_LANGUAGES: [&str; 2] = ["<|endoftext|>", "<|startoftranscript|>"];
@@ -79,6 +79,9 @@ pub fn speech_from_config_json(config: &serde_json::Value) -> Result<Option<Spee
         norm_eps: NORM_EPS,
         activation,
         tokens_max: optional_size(config, "max_target_positions")?.unwrap_or(448),
+        sinusoid_offset: None,
+        embedding_scale: None,
+        head: "proj_out.weight",
     };
     let mel_bins = optional_size(config, "num_mel_bins")?.unwrap_or(80);
     let config = checked(SpeechConfig { encoder, decoder, mel_bins, positions })?;
@@ -139,27 +142,9 @@ pub fn speech_vocabulary_from_gguf(metadata: &Metadata) -> Result<Vocabulary> {
 /// Checks that the stacks can be built so at all.
 fn checked(config: SpeechConfig) -> Result<SpeechConfig> {
     let SpeechConfig { encoder, decoder, mel_bins, positions } = &config;
-    let sizes = [
-        ("vocab_size", decoder.vocabulary, 1 << 24),
-        ("d_model", decoder.hidden, 1 << 16),
-        ("encoder_layers", encoder.layers, 1024),
-        ("decoder_layers", decoder.layers, 1024),
-        ("encoder_attention_heads", encoder.heads, 1024),
-        ("decoder_attention_heads", decoder.heads, 1024),
-        ("encoder_ffn_dim", encoder.feed_forward, 1 << 20),
-        ("decoder_ffn_dim", decoder.feed_forward, 1 << 20),
-        ("num_mel_bins", *mel_bins, 1024),
-        ("max_source_positions", *positions, 1 << 16),
-        ("max_target_positions", decoder.tokens_max, 1 << 16),
-    ];
-    for (key, value, most) in sizes {
-        if value == 0 || value > most {
-            return Err(Error::unreadable(format!("config.json claims a {key} of {value}")));
-        }
-    }
-    if !decoder.hidden.is_multiple_of(decoder.heads) || !encoder.hidden.is_multiple_of(encoder.heads) {
-        return Err(Error::unreadable(format!("{} numbers cannot be shared evenly by the heads", decoder.hidden)));
-    }
+    decoder.check(encoder)?;
+    let sizes = [("num_mel_bins", *mel_bins, 1024), ("max_source_positions", *positions, 1 << 16)];
+    check_sizes(&sizes)?;
     Ok(config)
 }
 

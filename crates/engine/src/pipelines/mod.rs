@@ -2,15 +2,17 @@
 //! The scheduler runs them; it knows this trait and no tensors.
 //! Invariant: a pipeline belongs to one thread, which owns the model and its cache.
 
+pub mod cross;
 pub mod embed;
 pub mod encode;
 pub mod speech;
 pub mod text;
+pub mod translation;
 
 use crate::batch::{Batch, Logits};
 use crate::error::Result;
+use cross::CrossRoom;
 use encode::EncodeJob;
-use speech::SpeechRoom;
 
 /// A model that continues text.
 pub trait TextModel: Send {
@@ -31,13 +33,13 @@ pub trait TextEncoder: Send {
     fn encode(&mut self, jobs: &[&EncodeJob]) -> Result<Vec<Vec<f32>>>;
 }
 
-/// Rows of one text within a step of a model that listens.
+/// Rows of one text within a step of a model that writes about a memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TextRows {
     /// Its place among the texts.
     pub text: usize,
-    /// The window that it is about.
-    pub window: usize,
+    /// The memory that it is about: a window of sound, a passage to translate.
+    pub memory: usize,
     /// Position of the first token; those before it were computed.
     pub start: usize,
     /// The tokens.
@@ -46,12 +48,12 @@ pub struct TextRows {
     pub logits: Vec<usize>,
 }
 
-/// What one step of a model that listens computes.
+/// What one step of a model that writes about memories computes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SpeechStep {
+pub struct CrossStep {
     /// Texts whose first tokens are copied from another before anything is computed: from, to, how many.
     pub copies: Vec<(usize, usize, usize)>,
-    /// The rows; texts of one window side by side.
+    /// The rows; texts of one memory side by side.
     pub texts: Vec<TextRows>,
 }
 
@@ -66,14 +68,29 @@ pub struct Heard {
     pub rows: usize,
 }
 
+/// A model that writes texts, each about one of the memories that its encoder made.
+pub trait CrossModel: Send {
+    /// Computes a step and gives the logits that it asks for.
+    fn forward(&mut self, step: &CrossStep) -> Result<Logits>;
+
+    /// Takes logits that are no longer needed, so that their memory serves the next step.
+    fn take_back(&mut self, _logits: Logits) {}
+
+    /// How much it holds at once.
+    fn room(&self) -> CrossRoom;
+}
+
+/// A model that translates.
+pub trait TranslationModel: CrossModel {
+    /// Reads passages: the tokens of each go to the memory of the place beside them.
+    fn encode(&mut self, passages: &[(&[u32], usize)]) -> Result<()>;
+}
+
 /// A model that writes down what it hears.
-pub trait SpeechModel: Send {
+pub trait SpeechModel: CrossModel {
     /// Listens to a window: its log-mel spectrogram `[frames, bins]` goes to the memory of place `window`. With `keep`,
     /// `listen` can be asked afterwards.
     fn encode(&mut self, mel: &[f32], window: usize, keep: bool) -> Result<()>;
-
-    /// Computes a step and gives the logits that it asks for.
-    fn forward(&mut self, step: &SpeechStep) -> Result<Logits>;
 
     /// How much each of `tokens`, a whole text from its beginning, attends to the first `rows` rows of a window, for the
     /// `heads`, each with its layer. Uses the place `text`, and the window's rows up.
@@ -85,10 +102,4 @@ pub trait SpeechModel: Send {
         heads: &[(usize, usize)],
         rows: usize,
     ) -> Result<Heard>;
-
-    /// Takes logits that are no longer needed, so that their memory serves the next step.
-    fn take_back(&mut self, _logits: Logits) {}
-
-    /// How much it holds at once.
-    fn room(&self) -> SpeechRoom;
 }

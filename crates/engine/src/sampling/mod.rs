@@ -22,6 +22,7 @@
 //! Temperature 0 takes the most likely token after the edits of single logits (bias, bans, penalties), the lowest id
 //! among equals, and skips the rest. A dynamic temperature takes the place of any other.
 
+pub mod beam;
 mod candidates;
 mod chain;
 #[cfg(test)]

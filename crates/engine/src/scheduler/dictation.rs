@@ -5,12 +5,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::beams::PlacedBeams;
 use super::listening::{Answer, Window, Wish, Written};
+use super::writing_loop::{Craft, Task};
 use crate::batch::Logits;
 use crate::error::{Error, Result};
-use crate::pipelines::{SpeechStep, TextRows};
-use crate::sampling;
-use crate::speech::beam::Beams;
+use crate::pipelines::{CrossStep, SpeechModel, TextRows};
+use crate::sampling::beam::Ranking;
 use crate::speech::draw::{Draw, likeliest_text, probability};
 use crate::speech::fallback::{Evidence, Verdict, avg_logprob, compression_ratio, temperatures};
 use crate::speech::rules::Rules;
@@ -58,8 +59,7 @@ struct Draft {
 
 enum Texts {
     Draws(Vec<Draft>),
-    /// With the place of each text in view.
-    Beams(Beams, Vec<usize>),
+    Beams(PlacedBeams),
 }
 
 /// One way through the temperatures.
@@ -68,6 +68,7 @@ struct Attempt {
     texts: Texts,
     /// Whether the initial tokens are computed.
     has_begun: bool,
+    /// What drafts copy from the first one before they go on.
     copies: Vec<(usize, usize, usize)>,
 }
 
@@ -79,16 +80,16 @@ enum Phase {
 
 /// A window under way.
 pub struct Dictation {
-    /// Its recording.
-    pub recording: u64,
+    recording: u64,
     /// Its place among the windows.
-    pub place: usize,
+    place: usize,
     /// Its places among the texts.
-    pub slots: Vec<usize>,
+    slots: Vec<usize>,
+    /// What is heard, until the encoder has heard it.
+    mel: Vec<f32>,
     /// Rows that are sound.
-    pub rows: usize,
-    /// Where the answer goes.
-    pub answer: Answer,
+    rows: usize,
+    answer: Answer,
     cancelled: Arc<AtomicBool>,
     wish: Wish,
     speech: Arc<Speech>,
@@ -103,16 +104,18 @@ pub struct Dictation {
 }
 
 impl Dictation {
-    /// A window at `place`, with the texts `slots`. `seed` is for the draws above temperature 0.
-    pub fn new(window: Window, place: usize, slots: Vec<usize>, speech: Arc<Speech>, seed: u64) -> Self {
+    /// A window at `place`, with the texts `slots`.
+    fn new(window: Window, place: usize, slots: Vec<usize>, speech: Arc<Speech>) -> Self {
         let Window { recording, sound, wish, cancelled, answer, .. } = window;
-        let (phase, prompt, rows) = (Phase::Language, Vec::new(), sound.rows);
+        let (phase, prompt, rows, mel) = (Phase::Language, Vec::new(), sound.rows, sound.mel);
+        let seed = seed_of(&mel);
         let temperatures = temperatures(wish.temperature);
         let (start_at, no_speech_prob, rung) = Default::default();
         Self {
             recording,
             place,
             slots,
+            mel,
             rows,
             answer,
             cancelled,
@@ -128,11 +131,6 @@ impl Dictation {
         }
     }
 
-    /// Whether nobody waits for it any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.answer.is_closed() || self.cancelled.load(Ordering::Relaxed)
-    }
-
     fn language(&self) -> Option<&'static str> {
         match self.speech.tokens.is_multilingual() {
             true => self.wish.language.get().copied(),
@@ -145,46 +143,39 @@ impl Dictation {
         (self.speech.tokens_max / 2).min(self.speech.tokens_max.saturating_sub(self.prompt.len()))
     }
 
-    /// Adds the rows that it wants computed to the step; returns how many logits it asked for. None are asked for while
-    /// it waits for the language.
-    pub fn ask(&mut self, step: &mut SpeechStep) -> usize {
+    /// None are asked for while it waits for the language.
+    fn ask_for_rows(&mut self, step: &mut CrossStep) -> usize {
         if matches!(self.phase, Phase::Language) && self.language().is_some() {
             self.begin();
         }
-        let (window, text) = (self.place, self.slots[0]);
+        let (memory, text) = (self.place, self.slots[0]);
         match &mut self.phase {
             Phase::Language if !self.wish.is_first => 0,
             Phase::Language => {
                 let tokens = vec![self.speech.tokens.start_of_transcript];
-                step.texts.push(TextRows { text, window, start: 0, tokens, logits: vec![0] });
+                step.texts.push(TextRows { text, memory, start: 0, tokens, logits: vec![0] });
                 1
             }
             Phase::Attempt(attempt) if !attempt.has_begun => {
                 let mut logits = vec![self.start_at, self.prompt.len() - 1];
                 logits.dedup();
                 let count = logits.len();
-                step.texts.push(TextRows { text, window, start: 0, tokens: self.prompt.clone(), logits });
+                step.texts.push(TextRows { text, memory, start: 0, tokens: self.prompt.clone(), logits });
                 count
             }
-            Phase::Attempt(attempt) => {
-                step.copies.append(&mut attempt.copies.clone());
-                let before = step.texts.len();
-                let mut ask = |text: usize, tokens: &[u32]| {
-                    let Some(&last) = tokens.last() else { return };
-                    let start = self.prompt.len() + tokens.len() - 1;
-                    step.texts.push(TextRows { text, window, start, tokens: vec![last], logits: vec![0] });
-                };
-                match &attempt.texts {
-                    Texts::Draws(drafts) => {
-                        let live = drafts.iter().zip(&self.slots).filter(|(draft, _)| !draft.is_done);
-                        live.for_each(|(draft, &slot)| ask(slot, &draft.tokens));
+            Phase::Attempt(attempt) => match &attempt.texts {
+                Texts::Beams(beams) => beams.ask(step, memory, self.prompt.len()),
+                Texts::Draws(drafts) => {
+                    step.copies.extend_from_slice(&attempt.copies);
+                    let before = step.texts.len();
+                    for (draft, &text) in drafts.iter().zip(&self.slots).filter(|(draft, _)| !draft.is_done) {
+                        let Some(&last) = draft.tokens.last() else { continue };
+                        let start = self.prompt.len() + draft.tokens.len() - 1;
+                        step.texts.push(TextRows { text, memory, start, tokens: vec![last], logits: vec![0] });
                     }
-                    Texts::Beams(beams, places) => {
-                        beams.live().iter().zip(places).for_each(|(text, &slot)| ask(slot, &text.tokens));
-                    }
+                    step.texts.len() - before
                 }
-                step.texts.len() - before
-            }
+            },
         }
     }
 
@@ -201,8 +192,8 @@ impl Dictation {
     fn attempt(&self) -> Attempt {
         let temperature = self.temperatures[self.rung];
         let texts = if temperature == 0.0 && self.wish.beam_size > 1 {
-            let beams = Beams::new(self.wish.beam_size.min(self.slots.len()), 1.0, self.speech.tokens.end_of_text);
-            Texts::Beams(beams, vec![self.slots[0]])
+            let end = self.speech.tokens.end_of_text;
+            Texts::Beams(PlacedBeams::new(self.wish.beam_size, Ranking::WHISPER, end, &self.slots))
         } else {
             let count = if temperature == 0.0 { 1 } else { self.wish.best_of.clamp(1, self.slots.len()) };
             let seed = |index: usize| self.seed.wrapping_add(((self.rung as u64) << 32) + index as u64);
@@ -217,16 +208,8 @@ impl Dictation {
         Attempt { temperature, texts, has_begun: false, copies: Vec::new() }
     }
 
-    /// Takes the logits that `ask` asked for. What was written, once it is believed.
-    ///
-    /// # Errors
-    /// `Internal` if the logits are no numbers.
-    pub fn accept(&mut self, logits: &mut Logits, first: usize, count: usize) -> Result<Option<Written>> {
-        let width = logits.vocabulary;
-        let mut rows: Vec<&mut [f32]> = logits.values.chunks_exact_mut(width.max(1)).skip(first).take(count).collect();
-        if rows.len() < count {
-            return Err(Error::internal("fewer logits than were asked for"));
-        }
+    /// Takes the logits that were asked for. What was written, once it is believed.
+    fn go_on(&mut self, mut rows: Vec<&mut [f32]>) -> Result<Option<Written>> {
         let room = self.tokens_max();
         let Phase::Attempt(attempt) = &mut self.phase else {
             let Some(row) = rows.first() else { return Ok(None) };
@@ -264,17 +247,8 @@ impl Dictation {
                 }
                 drafts.iter().all(|draft| draft.is_done)
             }
-            Texts::Beams(beams, places) => {
-                let mut candidates = Vec::with_capacity(rows.len());
-                for (text, row) in beams.live().iter().zip(rows) {
-                    rules.apply(&text.tokens, row);
-                    candidates.push(sampling::likeliest(row, beams.candidates_max())?);
-                }
-                let written = self.prompt.len() + beams.live().first().map_or(0, |text| text.tokens.len());
-                let steps = beams.advance(&candidates);
-                let sources: Vec<usize> = steps.iter().map(|step| places[step.from_beam]).collect();
-                (*places, attempt.copies) = moved(&sources, &self.slots, written);
-                beams.is_done() || beams.live().first().is_none_or(|text| text.tokens.len() >= room)
+            Texts::Beams(beams) => {
+                beams.accept(rows, self.prompt.len(), room, |tokens, row| rules.apply(tokens, row))?
             }
         };
         attempt.has_begun = true;
@@ -291,7 +265,7 @@ impl Dictation {
                 let draft = drafts.swap_remove(best.unwrap_or(0));
                 (draft.tokens, draft.logprobs, draft.draw.sum())
             }
-            Texts::Beams(beams, _) => {
+            Texts::Beams(beams) => {
                 let best = beams.best();
                 (best.tokens, best.logprobs, best.sum)
             }
@@ -321,14 +295,9 @@ impl Dictation {
         }))
     }
 
-    /// Whether the times of its words will be looked for.
-    pub fn wants_words(&self) -> bool {
-        self.wish.with_words
-    }
-
     /// The whole text to be listened to again for the times of its words, and which of its rows count: those that
     /// the text's tokens and the end come from. None without text, or for one that would not fit again.
-    pub fn to_align(&self, written: &Written) -> Option<(Vec<u32>, std::ops::Range<usize>)> {
+    fn to_align(&self, written: &Written) -> Option<(Vec<u32>, std::ops::Range<usize>)> {
         let tokens = &self.speech.tokens;
         let text: Vec<u32> = written.tokens.iter().copied().filter(|&token| tokens.is_text(token)).collect();
         if text.is_empty() || written.is_silence {
@@ -355,30 +324,82 @@ impl Draft {
     }
 }
 
-/// Places for texts that go on from those at `sources`, and what has to be copied for it: the first that goes on from a
-/// place stays there, the others take places that are free.
-fn moved(sources: &[usize], slots: &[usize], tokens: usize) -> (Vec<usize>, Vec<(usize, usize, usize)>) {
-    let mut free: Vec<usize> = slots.iter().copied().filter(|slot| !sources.contains(slot)).rev().collect();
-    let (mut places, mut copies) = (Vec::with_capacity(sources.len()), Vec::new());
-    for &source in sources {
-        if !places.contains(&source) {
-            places.push(source);
-        } else if let Some(place) = free.pop() {
-            places.push(place);
-            copies.push((source, place, tokens));
-        }
+impl Task for Dictation {
+    type Made = Written;
+
+    fn job(&self) -> u64 {
+        self.recording
     }
-    (places, copies)
+
+    fn place(&self) -> usize {
+        self.place
+    }
+
+    fn slots(&self) -> &[usize] {
+        &self.slots
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed() || self.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn was_read(&mut self) {
+        self.mel = Vec::new();
+    }
+
+    fn ask(&mut self, step: &mut CrossStep) -> usize {
+        self.ask_for_rows(step)
+    }
+
+    fn accept(&mut self, logits: &mut Logits, first: usize, count: usize) -> Result<Option<Written>> {
+        self.go_on(logits.rows_mut(first, count)?)
+    }
+
+    fn tokens(made: &Written) -> (usize, usize) {
+        (made.prompt_tokens, made.logprobs.len())
+    }
+
+    fn finish(self, result: Result<Written>) {
+        // Who has gone away misses nothing.
+        let _ = self.answer.try_send(result);
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Writing down what is heard.
+pub struct Dictating(pub Arc<Speech>);
 
-    #[test]
-    fn texts_stay_where_they_are_if_they_can() {
-        assert_eq!(moved(&[3, 3, 5], &[3, 4, 5, 6], 7), (vec![3, 4, 5], vec![(3, 4, 7)]));
-        assert_eq!(moved(&[5, 5, 5], &[3, 4, 5], 1), (vec![5, 3, 4], vec![(5, 3, 1), (5, 4, 1)]));
-        assert_eq!(moved(&[4, 3], &[3, 4], 1), (vec![4, 3], vec![]));
+impl Craft for Dictating {
+    type Model = dyn SpeechModel;
+    type Part = Window;
+    type Task = Dictation;
+
+    fn begin(&self, window: Window, place: usize, slots: Vec<usize>) -> Dictation {
+        Dictation::new(window, place, slots, Arc::clone(&self.0))
     }
+
+    fn read(&self, model: &mut (dyn SpeechModel + 'static), windows: &[Dictation]) -> Result<()> {
+        windows.iter().try_for_each(|window| model.encode(&window.mel, window.place, window.wish.with_words))
+    }
+
+    /// Listens again for the times of words, if they are wanted.
+    fn complete(
+        &self,
+        model: &mut (dyn SpeechModel + 'static),
+        window: &Dictation,
+        written: Written,
+    ) -> Result<Written> {
+        let Some((tokens, rows)) = window.to_align(&written).filter(|_| window.wish.with_words) else {
+            return Ok(written);
+        };
+        let heard = model.listen(window.place, window.slots[0], &tokens, &self.0.heads, window.rows.max(1))?;
+        Ok(Written { heard: Some((heard, rows)), ..written })
+    }
+}
+
+/// A seed that hangs on what is heard, so that a recording is written down the same way again (FNV-1a).
+fn seed_of(mel: &[f32]) -> u64 {
+    let step = (mel.len() / 4096).max(1);
+    mel.iter().step_by(step).fold(0xcbf2_9ce4_8422_2325, |hash, number| {
+        (hash ^ u64::from(number.to_bits())).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }

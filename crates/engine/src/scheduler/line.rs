@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Somebody in line.
-pub(super) trait Entry {
+pub trait Entry {
     /// Tokens that it waits with.
     fn tokens(&self) -> usize;
     /// Whether nobody waits for it any more.

@@ -1,16 +1,16 @@
-//! The waiting line before a model that listens: windows of several recordings, served in turn.
-//! A transcription enters from any thread and pushes its windows; the model's thread takes them.
-//! Invariant: who has entered is never refused; of those that wait, the recording with the fewest windows under way is
-//! served first, so that a long one delays nobody by more than its share.
+//! What a model that listens is given and what it gives back: windows of recordings, what is wanted of them, what was written.
+//! A transcription makes the windows; the model's thread takes them out of the line and answers.
+//! Invariant: a window is answered once.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::line::{Entry, Line};
+use super::line::Entry;
+use super::parts::Part;
 use crate::error::{Error, Result};
 use crate::pipelines::Heard;
 use crate::speech::fallback::temperatures;
@@ -96,9 +96,17 @@ pub struct Window {
     pub answer: Answer,
 }
 
-impl Window {
-    /// Texts that it needs at once.
-    pub fn texts(&self) -> usize {
+impl Part for Window {
+    fn job(&self) -> u64 {
+        self.recording
+    }
+
+    fn set_job(&mut self, job: u64) {
+        self.recording = job;
+    }
+
+    /// As many as the temperatures ask for.
+    fn texts(&self) -> usize {
         let at = |temperature: f32| if temperature == 0.0 { self.wish.beam_size } else { self.wish.best_of };
         temperatures(self.wish.temperature).into_iter().map(at).max().unwrap_or(1).max(1)
     }
@@ -120,104 +128,6 @@ impl Entry for Window {
     fn fail(&self, error: Error) {
         // It has room for one answer, and this is the first.
         let _ = self.answer.try_send(Err(error));
-    }
-}
-
-/// A line of windows. Recordings are bounded; each bounds its own windows.
-pub struct SpeechQueue {
-    line: Line<Window>,
-    numbers: AtomicU64,
-    entered: AtomicUsize,
-    recordings_max: usize,
-}
-
-/// A recording's right to have its windows served. Dropping it makes room for another.
-pub struct Ticket {
-    queue: Arc<SpeechQueue>,
-    number: u64,
-}
-
-impl SpeechQueue {
-    /// A line for at most `recordings_max` recordings.
-    pub fn new(recordings_max: usize) -> Self {
-        let (numbers, entered) = Default::default();
-        Self { line: Line::new(usize::MAX, usize::MAX), numbers, entered, recordings_max: recordings_max.max(1) }
-    }
-
-    /// Lets a recording in.
-    ///
-    /// # Errors
-    /// `Overloaded` with a time to come back if there are as many as may be, or the model is being unloaded.
-    pub fn enter(self: &Arc<Self>) -> Result<Ticket> {
-        if self.line.is_closed() {
-            return Err(Error::overloaded("the model is being unloaded", 5));
-        }
-        let free = |entered: usize| (entered < self.recordings_max).then_some(entered + 1);
-        if self.entered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_err() {
-            let message = format!("{} recordings are being written down already; try again later", self.recordings_max);
-            return Err(Error::overloaded(message, 10));
-        }
-        Ok(Ticket { queue: Arc::clone(self), number: self.numbers.fetch_add(1, Ordering::Relaxed) })
-    }
-
-    /// The next window, if one waits. `under_way` names the recordings of those that are being served.
-    pub fn take(&self, under_way: &[u64]) -> Option<Window> {
-        let mut line = self.line.lock();
-        let count = |window: &Window| under_way.iter().filter(|&&recording| recording == window.recording).count();
-        let (place, _) = line.entries.iter().enumerate().min_by_key(|(place, window)| (count(window), *place))?;
-        line.entries.remove(place)
-    }
-
-    /// Puts back a window for which there was no room, in front of all others.
-    pub fn put_back(&self, window: Window) {
-        self.line.lock().entries.push_front(window);
-    }
-
-    /// Drops the windows that nobody waits for and those whose time is over; returns how many of each.
-    pub fn sweep(&self) -> (usize, usize) {
-        let mut line = self.line.lock();
-        (line.drop_abandoned(), line.drop_late(Instant::now(), |_| false))
-    }
-
-    /// Windows waiting.
-    pub fn len(&self) -> usize {
-        self.line.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Waits until a window is in the line, it is closed, or the time is over. False once closed.
-    pub fn wait(&self, at_most: Option<Duration>) -> bool {
-        self.line.wait(at_most)
-    }
-
-    /// Whether `close` was called.
-    pub fn is_closed(&self) -> bool {
-        self.line.is_closed()
-    }
-
-    /// Refuses everything from now on and tells those who wait.
-    pub fn close(&self) {
-        self.line.close();
-    }
-}
-
-impl Ticket {
-    /// Puts a window at the end of the line.
-    ///
-    /// # Errors
-    /// `Overloaded` if the model is being unloaded.
-    pub fn push(&self, window: Window) -> Result<()> {
-        self.queue.line.join(Window { recording: self.number, ..window })
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.queue.entered.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -244,39 +154,6 @@ mod tests {
             Window { recording: 0, sound: Sound::default(), wish, deadline: None, cancelled: Arc::default(), answer },
             receiver,
         )
-    }
-
-    #[test]
-    fn recordings_are_bounded_and_make_room_when_they_leave() {
-        let queue = Arc::new(SpeechQueue::new(2));
-        let (first, second) = (queue.enter().unwrap(), queue.enter().unwrap());
-        assert!(queue.enter().is_err());
-        drop(first);
-        let third = queue.enter().unwrap();
-        queue.close();
-        drop((second, third));
-        assert!(queue.enter().is_err(), "closed");
-    }
-
-    #[test]
-    fn the_recording_with_the_fewest_windows_under_way_is_next() {
-        let queue = Arc::new(SpeechQueue::new(2));
-        let (long, short) = (queue.enter().unwrap(), queue.enter().unwrap());
-        let mut answers = Vec::new();
-        for (ticket, is_first) in [(&long, true), (&long, false), (&long, false), (&short, true)] {
-            let (window, answer) = window(is_first);
-            ticket.push(window).unwrap();
-            answers.push(answer);
-        }
-        assert_eq!(queue.take(&[]).unwrap().recording, long.number);
-        let taken = queue.take(&[long.number]).unwrap();
-        assert_eq!(taken.recording, short.number);
-        queue.put_back(taken);
-        assert_eq!(queue.take(&[]).unwrap().recording, short.number, "what was put back stands first");
-        answers.pop();
-        answers.remove(0);
-        answers.remove(0);
-        assert_eq!((queue.sweep(), queue.len()), ((1, 0), 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! The catalog starts one per loaded model; the door pushes into its queue.
 //! Invariant: what was accepted ends in exactly one `Done` or `Failed`, unless its caller went away.
 
+mod beams;
 pub mod continuous;
 pub mod contrast;
 pub mod counters;
@@ -11,13 +12,15 @@ pub mod encoding_loop;
 mod guard;
 pub mod guidance;
 pub mod lane;
-mod line;
+pub mod line;
 pub mod listening;
-pub mod listening_loop;
 pub mod pacing;
+pub mod parts;
 pub mod plan;
 pub mod queue;
 pub mod sequence;
 pub mod sharing;
 pub mod speculation;
 pub mod submission;
+pub mod translating;
+pub mod writing_loop;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use candle_core::Tensor;
 
 use super::config::DecoderConfig;
-use super::load::{Loader, PREFIXES};
+use super::load::Loader;
 use crate::batch::{Batch, Logits};
 use crate::decoder::linear::Linear;
 use crate::decoder::residual::Residual;
 use crate::decoder::tensors::{Tensors, Wanted};
+use crate::encoder::positions::sinusoids;
 use crate::error::{Error, Result};
 use crate::kv::pages::Pages;
 use crate::ops::activation::Activated;
@@ -62,29 +63,31 @@ pub struct CrossDecoder {
 pub type Watch<'w> = &'w mut dyn FnMut(usize, &[f32]) -> Result<()>;
 
 impl CrossDecoder {
-    /// Packs the weights.
+    /// Packs the weights; `embedding` is that of the encoder, where both share one.
     ///
     /// # Errors
     /// `ModelUnreadable` for a tensor that is missing or of another shape, `OutOfMemory`.
-    pub(crate) fn load(config: DecoderConfig, tensors: &Tensors<'_>, pool: Arc<Pool>) -> Result<Self> {
-        let has = |name: String| Ok::<_, Error>(tensors.shape(&name)?.is_some());
-        let mut prefix = PREFIXES[0];
-        for candidate in PREFIXES {
-            if has(format!("{candidate}decoder.embed_tokens.weight"))? {
-                prefix = candidate;
-            }
-        }
-        let loader = Loader { tensors, config: &config, prefix };
+    pub(crate) fn load(
+        config: DecoderConfig,
+        tensors: &Tensors<'_>,
+        embedding: Option<Arc<Packed>>,
+        pool: Arc<Pool>,
+    ) -> Result<Self> {
+        let loader = Loader::new(tensors, &config)?;
         let (hidden, vocabulary) = (config.hidden, config.vocabulary);
-        let embedding_name = loader.named("embed_tokens.weight");
-        let embedding = tensors.matrix(&Wanted::table(&embedding_name, vocabulary, hidden))?;
-        let positions = tensors.vector(&loader.named("embed_positions.weight"), config.tokens_max * hidden)?;
+        let table = |name: &str| tensors.matrix(&Wanted::table(name, vocabulary, hidden));
+        let embedding = match embedding {
+            Some(embedding) => embedding,
+            None => table(&loader.named("embed_tokens.weight"))?,
+        };
+        let positions = match config.sinusoid_offset {
+            Some(offset) => sinusoids(offset..offset + config.tokens_max, hidden),
+            None => tensors.vector(&loader.named("embed_positions.weight"), config.tokens_max * hidden)?,
+        };
         let layers = (0..config.layers).map(|index| Layer::load(&loader, index)).collect::<Result<Vec<_>>>()?;
         let final_norm = loader.norm("layer_norm")?;
-        let head = match has("proj_out.weight".to_owned())? {
-            true => tensors.matrix(&Wanted::table("proj_out.weight", vocabulary, hidden))?,
-            false => embedding.clone(),
-        };
+        let has_head = !config.head.is_empty() && tensors.shape(config.head)?.is_some();
+        let head = if has_head { table(config.head)? } else { embedding.clone() };
         Ok(Self { embedding, positions, layers, final_norm, head: Linear::new(head, None), pool, config })
     }
 
@@ -117,19 +120,23 @@ impl CrossDecoder {
         AttentionSize { heads: self.config.heads, head_dim: self.config.hidden / self.config.heads }
     }
 
-    /// Writes the encoder's rows `[rows, hidden]` as keys and values of all layers to the blocks of `memory`.
+    /// Writes the encoder's rows `[rows, hidden]`, those of one memory after those of another, as keys and values of all
+    /// layers to the blocks of `memories`.
     ///
     /// # Errors
     /// `Internal` if there are not as many rows or blocks.
-    pub fn remember(&self, encoded: &Tensor, memory: &Memory, pages: &mut Pages) -> Result<()> {
+    pub fn remember(&self, encoded: &Tensor, memories: &[Memory], pages: &mut Pages) -> Result<()> {
         let pool = &*self.pool;
         let (rows, _) = encoded.dims2()?;
         let _turn = pool.hold(rows);
-        if rows != memory.rows {
-            return Err(Error::internal(format!("{rows} rows for a memory of {}", memory.rows)));
+        let wanted: usize = memories.iter().map(|memory| memory.rows).sum();
+        if rows != wanted {
+            return Err(Error::internal(format!("{rows} rows for memories of {wanted}")));
         }
         let mut batch = Batch::default();
-        batch.push(&vec![0; rows], 0, &memory.blocks);
+        for memory in memories {
+            batch.push(&vec![0; memory.rows], 0, &memory.blocks);
+        }
         let encoded = values(encoded)?;
         for (index, layer) in self.layers.iter().enumerate() {
             let given = Given::new(&encoded, rows);
@@ -208,6 +215,9 @@ impl CrossDecoder {
                     return Err(Error::internal(format!("token {token} is not in the vocabulary")));
                 }
                 self.embedding.row(token as usize, row)?;
+                if let Some(scale) = self.config.embedding_scale {
+                    row.iter_mut().for_each(|x| *x *= scale);
+                }
                 let place = self.positions.get(position as usize * hidden..(position as usize + 1) * hidden);
                 let place = place.ok_or_else(|| Error::internal("a text is longer than the model's positions"))?;
                 row.iter_mut().zip(place).for_each(|(x, place)| *x += place);

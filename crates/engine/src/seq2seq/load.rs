@@ -5,20 +5,30 @@
 use super::config::DecoderConfig;
 use crate::decoder::linear::Linear;
 use crate::decoder::tensors::Tensors;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::layer_norm::LayerNorm;
 
 /// What may precede all names.
-pub(super) const PREFIXES: [&str; 2] = ["model.", ""];
+const PREFIXES: [&str; 2] = ["model.", ""];
 
 /// Reads tensors by name for one decoder.
 pub(super) struct Loader<'a> {
     pub(super) tensors: &'a Tensors<'a>,
     pub(super) config: &'a DecoderConfig,
-    pub(super) prefix: &'static str,
+    prefix: &'static str,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    /// Finds out what precedes the names in this file.
+    pub(super) fn new(tensors: &'a Tensors<'a>, config: &'a DecoderConfig) -> Result<Self> {
+        for prefix in PREFIXES {
+            if tensors.shape(&format!("{prefix}decoder.layer_norm.weight"))?.is_some() {
+                return Ok(Self { tensors, config, prefix });
+            }
+        }
+        Err(Error::unreadable("the model has no tensor \"decoder.layer_norm.weight\""))
+    }
+
     pub(super) fn named(&self, part: &str) -> String {
         format!("{}decoder.{part}", self.prefix)
     }

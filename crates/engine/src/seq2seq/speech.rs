@@ -9,6 +9,7 @@ use crate::decoder::linear::Linear;
 use crate::decoder::tensors::Tensors;
 use crate::encoder::layers::Layers;
 use crate::encoder::load::Loader;
+use crate::encoder::positions::sinusoids;
 use crate::error::{Error, Result};
 use crate::ops::activation::Activation;
 use crate::ops::convolution::{Neighbours, activated};
@@ -47,7 +48,7 @@ impl SpeechEncoder {
         let name = loader.named("encoder.embed_positions.weight");
         let positions = match tensors.vector_if_any(&name, count)? {
             Some(positions) => positions,
-            None => sinusoids(config.positions, hidden),
+            None => sinusoids(0..config.positions, hidden),
         };
         let layers = Layers::load(&loader, pool.clone())?;
         Ok(Self { first, second, positions, layers, mel_bins: bins, hidden, pool })
@@ -82,31 +83,5 @@ impl SpeechEncoder {
         drop(first);
         let (count, _) = rows.dims2()?;
         self.layers.forward(rows, &[count])
-    }
-}
-
-/// Positions as sines and cosines of frequencies from 1 to 1/10,000 (Vaswani et al. 2017, in Whisper's order: sines first).
-fn sinusoids(rows: usize, columns: usize) -> Vec<f32> {
-    let half = columns / 2;
-    let step = 10_000f64.ln() / half.saturating_sub(1).max(1) as f64;
-    let mut table = vec![0.0; rows * columns];
-    for (position, row) in table.chunks_exact_mut(columns.max(1)).enumerate() {
-        for index in 0..half {
-            let (sin, cos) = (position as f64 * (-step * index as f64).exp()).sin_cos();
-            (row[index], row[half + index]) = (sin as f32, cos as f32);
-        }
-    }
-    table
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_begin_with_zero_and_one() {
-        let table = sinusoids(3, 4);
-        assert_eq!(table[..4], [0.0, 0.0, 1.0, 1.0]);
-        assert!((table[4] - 1f32.sin()).abs() < 1e-6 && (table[5] - 1e-4f32.sin()).abs() < 1e-9);
     }
 }

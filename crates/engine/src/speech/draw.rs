@@ -5,6 +5,7 @@
 
 use crate::error::Result;
 use crate::request::Sampling;
+use crate::sampling::beam::first_highest;
 use crate::sampling::{self, Logprob, Sampler};
 
 /// Draws the tokens of one text.
@@ -42,14 +43,7 @@ impl Draw {
 /// Which of several texts counts, each told by the sum of its log-probabilities and its number of tokens without the
 /// end: the one with the highest mean, the first of equals. None of none.
 pub fn likeliest_text(texts: impl IntoIterator<Item = (f64, usize)>) -> Option<usize> {
-    let mut best: Option<(usize, f64)> = None;
-    for (index, (sum, tokens)) in texts.into_iter().enumerate() {
-        let mean = sum / tokens.max(1) as f64;
-        if best.is_none_or(|(_, highest)| mean > highest || highest.is_nan()) {
-            best = Some((index, mean));
-        }
-    }
-    best.map(|(index, _)| index)
+    first_highest(texts.into_iter().map(|(sum, tokens)| sum / tokens.max(1) as f64))
 }
 
 /// The probability of one token under softmax(`logits`), as that of no speech; 0 if the logits are broken or have no

@@ -5,13 +5,12 @@
 //! The way of one window of at most 30 seconds, as OpenAI's whisper takes it (Radford et al., arXiv 2212.04356,
 //! section 4.5, and its code of 2022 to 2025):
 //! 1. [`tokens`] writes what the decoder starts from, with what [`long_form`] remembers of the text before.
-//! 2. Per step [`rules`] edits the logits, [`draw`] chooses a token or [`beam`] several.
+//! 2. Per step [`rules`] edits the logits, [`draw`] chooses a token, or a [beam search](crate::sampling::beam) several.
 //! 3. [`fallback`] believes the text, takes it for silence, or has it drawn again at a higher temperature.
 //! 4. [`segments`] cuts it at its timestamps and tells where the next window begins.
 //! 5. [`alignment`] finds when each token was said, [`words`] makes words of the tokens.
 
 pub mod alignment;
-pub mod beam;
 pub mod draw;
 pub mod fallback;
 pub mod languages;

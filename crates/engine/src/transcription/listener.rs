@@ -14,7 +14,8 @@ use super::writer::{Part, Writer};
 use crate::audio::{Chunker, Recording, SAMPLE_RATE, VadOptions};
 use crate::catalog::SpeechTraits;
 use crate::error::{Error, ErrorKind, Result};
-use crate::scheduler::listening::{Sound, Ticket, Window, Wish, Written};
+use crate::scheduler::listening::{Sound, Window, Wish, Written};
+use crate::scheduler::parts::Ticket;
 use crate::speech::long_form::History;
 use crate::transcript::{Chunking, TranscribeRequest, TranscriptEvent, TranscriptSummary, VoiceActivity};
 
@@ -29,7 +30,7 @@ pub(crate) struct Listener {
     pub(crate) recording: Recording,
     pub(crate) request: TranscribeRequest,
     pub(crate) traits: Arc<SpeechTraits>,
-    pub(crate) ticket: Ticket,
+    pub(crate) ticket: Ticket<Window>,
     /// Set before the first window where the request names it.
     pub(crate) language: Arc<OnceLock<&'static str>>,
     /// The request's prompt.
@@ -100,7 +101,7 @@ impl Listener {
         let window_samples = self.traits.mel.window_samples();
         let (mut chunker, mut progress) = (Chunker::new(options, window_samples), self.begin());
         // Text that stands before a part must be written before it.
-        let together = if self.request.condition_on_previous_text { 1 } else { self.traits.room.windows + 1 };
+        let together = if self.request.condition_on_previous_text { 1 } else { self.traits.room.memories + 1 };
         let (mut pending, mut samples, mut read) = (VecDeque::new(), 0, Vec::with_capacity(READ_SAMPLES));
         loop {
             read.clear();

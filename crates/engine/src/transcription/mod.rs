@@ -5,8 +5,8 @@
 mod listener;
 mod writer;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
@@ -22,13 +22,23 @@ pub(crate) const EVENTS_MAX: usize = 64;
 pub struct Transcription {
     events: mpsc::Receiver<Result<TranscriptEvent>>,
     cancelled: Arc<AtomicBool>,
+    language: Arc<OnceLock<&'static str>>,
     ended: bool,
 }
 
 impl Transcription {
-    /// One whose events will come through `events`; `cancelled` is set when it is dropped.
-    pub(crate) fn new(events: mpsc::Receiver<Result<TranscriptEvent>>, cancelled: Arc<AtomicBool>) -> Self {
-        Self { events, cancelled, ended: false }
+    /// One whose events will come through `events`; `cancelled` is set when it is dropped, `language` when it is known.
+    pub(crate) fn new(
+        events: mpsc::Receiver<Result<TranscriptEvent>>,
+        cancelled: Arc<AtomicBool>,
+        language: Arc<OnceLock<&'static str>>,
+    ) -> Self {
+        Self { events, cancelled, language, ended: false }
+    }
+
+    /// The code of the recording's language. It is known as soon as there is a segment.
+    pub fn language(&self) -> Option<&'static str> {
+        self.language.get().copied()
     }
 
     /// The next event; none after `Done` or an error.

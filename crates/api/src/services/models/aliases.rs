@@ -72,6 +72,7 @@ impl Aliases {
             Purpose::Text => &self.beginnings,
             Purpose::Vectors => &self.embedding_beginnings,
             Purpose::Speech => &self.transcription_beginnings,
+            Purpose::Translation => return false,
         };
         beginnings.iter().any(|beginning| {
             name.strip_prefix(beginning.as_str()).is_some_and(|rest| {
@@ -96,7 +97,7 @@ mod tests {
             assert!(names.insert(alias.name.to_ascii_lowercase()), "{} stands twice", alias.name);
             let plain = |text: &str| !text.is_empty() && text.trim() == text && text.is_ascii();
             assert!(plain(&alias.name) && plain(&alias.task), "{alias:?}");
-            let served = ["chat", "completions", "embeddings", "rerank", "moderation", "transcription"];
+            let served = ["chat", "completions", "embeddings", "rerank", "moderation", "transcription", "translation"];
             let served = served.contains(&alias.task.as_str());
             assert!(served || matches!(alias.state, AliasState::Unserved | AliasState::Weights), "{alias:?}");
             assert!(alias.state != AliasState::Weights || alias.weights.is_some(), "{alias:?}");

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::{AvailableModel, Engine, ModelInfo, ModelSource};
+use engine::{AvailableModel, Engine, ModelInfo};
 
 use super::aliases::AliasState;
 use super::meaning::{Meaning, Target, World};
 use super::purpose::{Purpose, told};
-use super::{Beside, Inner, missing};
+use super::{Inner, missing};
 use crate::error::Result;
 
 /// For so long, a look at the model folder is good.
@@ -164,7 +164,7 @@ impl Inner {
     pub(super) fn describe(&self, name: &str) -> Result<Listed> {
         let available = self.shelf.models(&self.engine, &self.model_dir);
         let ask = |purpose| self.world(purpose, &available, self.autoload, |world| self.entry(&world, name));
-        let others = || [Purpose::Vectors, Purpose::Speech].into_iter().find_map(|purpose| ask(purpose).ok());
+        let others = || Purpose::ALL.into_iter().skip(1).find_map(|purpose| ask(purpose).ok());
         ask(Purpose::Text).or_else(|refusal| others().ok_or(refusal))
     }
 
@@ -181,9 +181,11 @@ impl Inner {
             Target::Cached(id) => self.engine.cached(id).as_ref().map(Listed::from),
             Target::Default => match self.beside(world.purpose) {
                 None => of_name(&self.default_name()),
-                Some(Beside { configured: ModelSource { name, .. }, .. }) => {
-                    of_name(name).or_else(|| self.engine.cached(name).as_ref().map(Listed::from))
-                }
+                Some(beside) => beside
+                    .configured
+                    .as_ref()
+                    .map(|source| &source.name)
+                    .and_then(|name| of_name(name).or_else(|| self.engine.cached(name).as_ref().map(Listed::from))),
             },
         };
         let model = model.ok_or_else(|| missing("the default model is not loaded"))?;

@@ -33,6 +33,8 @@ use crate::settings::{Compat, Settings};
 const ENCODERS_MAX: usize = 3;
 /// The same for models that listen.
 const LISTENERS_MAX: usize = 2;
+/// The same for models that translate.
+const TRANSLATORS_MAX: usize = 1;
 
 /// The models of a server. Clones share them.
 #[derive(Clone)]
@@ -53,14 +55,15 @@ struct Inner {
     residence: Arc<Residence>,
     vectors: Beside,
     speech: Beside,
+    translation: Beside,
     /// What the settings name for moderation.
     moderation: Option<ModelSource>,
 }
 
 /// Models for another purpose than to write text, which live beside those.
 struct Beside {
-    /// What the settings name.
-    configured: ModelSource,
+    /// What the settings name, if they name one.
+    configured: Option<ModelSource>,
     residence: Arc<Residence>,
 }
 
@@ -91,14 +94,17 @@ impl Models {
         let source = |said: &str| source_of(&table, settings, said);
         let configured = source(&settings.model);
         let backup = settings.backup_model.as_deref().map(source).filter(|backup| backup.name != configured.name);
-        let beside = |purpose, models_max, configured: ModelSource| Beside {
-            residence: Residence::new(engine.clone(), purpose, models_max, configured.name.clone()),
-            configured,
+        let beside = |purpose, models_max, configured: Option<ModelSource>| {
+            let preferred = configured.as_ref().map_or_else(String::new, |source| source.name.clone());
+            Beside { residence: Residence::new(engine.clone(), purpose, models_max, preferred), configured }
         };
+        let embedding = embedding_source(source(&settings.embedding_model));
+        let translation = settings.translation_model.as_deref().map(source);
         Self(Arc::new(Inner {
             residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
-            vectors: beside(Purpose::Vectors, ENCODERS_MAX, embedding_source(source(&settings.embedding_model))),
-            speech: beside(Purpose::Speech, LISTENERS_MAX, source(&settings.transcription_model)),
+            vectors: beside(Purpose::Vectors, ENCODERS_MAX, Some(embedding)),
+            speech: beside(Purpose::Speech, LISTENERS_MAX, Some(source(&settings.transcription_model))),
+            translation: beside(Purpose::Translation, TRANSLATORS_MAX, translation),
             moderation: settings.moderation_model.as_deref().map(source).map(embedding_source),
             table,
             user: settings.aliases.clone(),
@@ -125,14 +131,14 @@ impl Models {
         Ok(info)
     }
 
-    /// Fetches the models for vectors, speech and moderation where they are not on this machine yet: what is here waits
+    /// Fetches the models for vectors, speech, translation and moderation where they are not on this machine yet: what is here waits
     /// until it is asked for. Blocks.
     pub fn fetch_others(&self, progress: &dyn Progress) {
         let inner = &self.0;
-        let besides = [&inner.vectors, &inner.speech].map(|beside| (&beside.configured, &beside.residence));
+        let besides = [&inner.vectors, &inner.speech, &inner.translation];
+        let besides = besides.into_iter().filter_map(|beside| Some((beside.configured.as_ref()?, &beside.residence)));
         let moderation = inner.moderation.iter().map(|source| (source, &inner.vectors.residence));
-        let all = besides.into_iter().chain(moderation);
-        for (source, residence) in all.filter(|(source, _)| !inner.lies_here(source)) {
+        for (source, residence) in besides.chain(moderation).filter(|(source, _)| !inner.lies_here(source)) {
             if let Err(error) = inner.engine.load(source.clone(), progress) {
                 tracing::warn!(model = source.name, "what needs this model is not served: {error}");
                 residence.give_up(&source.name, error.into());
@@ -142,7 +148,9 @@ impl Models {
 
     /// Loads the speech model of the settings, past the line. Blocks. For who serves nobody.
     pub fn load_listener(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
-        self.0.engine.load(self.0.speech.configured.clone(), progress)
+        let configured = self.0.speech.configured.clone();
+        let none = || engine::Error::internal("the settings name no speech model");
+        self.0.engine.load(configured.ok_or_else(none)?, progress)
     }
 
     /// Loads a model at once, past the line: for the start. Blocks.
@@ -189,9 +197,22 @@ impl Models {
         self.0.speech.residence.acquire(meant.source, meant.answerer).await
     }
 
-    /// Whether the table knows `name` for a task.
-    pub fn is_for(&self, name: &str, task: &str) -> bool {
-        self.0.table.get(name).is_some_and(|alias| alias.task == task)
+    /// Who translates text for a request that names `name`: the model that is meant, if it is made for that, or the
+    /// configured one; otherwise a chat model.
+    ///
+    /// # Errors
+    /// As for [`Models::lease`].
+    pub async fn lease_translator(&self, name: Option<&str>) -> Result<Lease> {
+        let not_found = |error: &ApiError| error.kind == Kind::Engine(ErrorKind::ModelNotFound);
+        match self.meant(name, Purpose::Translation).await {
+            Ok(meant) => self.0.translation.residence.acquire(meant.source, meant.answerer).await,
+            Err(error) if not_found(&error) => {
+                // The names of models that only translate mean whoever translates here.
+                let only = |name: &&str| self.0.table.get(name).is_some_and(|alias| Purpose::Translation.has(alias));
+                self.lease(name.filter(|name| !only(name))).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Runs `attempt` on the model that `name` means. If it fails of a fault of ours before it has given anything, and the
@@ -365,11 +386,19 @@ impl Inner {
 
     /// How to load a model that does not write text.
     fn source_beside(&self, beside: &Beside, target: Target) -> ModelSource {
-        let configured = &beside.configured;
+        let of_settings = |name: &String| beside.configured.as_ref().filter(|configured| configured.name == *name);
         match target {
-            Target::Default => self.without_hub(configured),
-            Target::Loaded(name) | Target::Available(name) if name == configured.name => self.without_hub(configured),
-            Target::Loaded(name) | Target::Available(name) => self.plain(name.clone(), name),
+            Target::Default => match &beside.configured {
+                Some(configured) => self.without_hub(configured),
+                None => {
+                    let name = beside.residence.gathering().unwrap_or_default();
+                    self.plain(name.clone(), name)
+                }
+            },
+            Target::Loaded(name) | Target::Available(name) => match of_settings(&name) {
+                Some(configured) => self.without_hub(configured),
+                None => self.plain(name.clone(), name),
+            },
             Target::Cached(id) => {
                 let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
                 self.plain(id.clone(), path.unwrap_or(id))
@@ -383,6 +412,7 @@ impl Inner {
             Purpose::Text => None,
             Purpose::Vectors => Some(&self.vectors),
             Purpose::Speech => Some(&self.speech),
+            Purpose::Translation => Some(&self.translation),
         }
     }
 
@@ -425,10 +455,12 @@ impl Inner {
         let mut loaded: Vec<String> = self.loaded(purpose).map(|model| model.name).collect();
         loaded.sort_by_key(|name| default.as_ref() != Some(name));
         let fits = |model: &AvailableModel| model.problem.is_none() && Purpose::of(model.capabilities) == purpose;
+        let configured = beside.and_then(|beside| beside.configured.as_ref());
+        let is_configured = configured.is_some() || (beside.is_none() && autoload);
         ask(World {
             purpose,
-            has_default: !loaded.is_empty() || default.is_some() || autoload || beside.is_some(),
-            default_name: beside.map(|beside| beside.configured.name.as_str()),
+            has_default: !loaded.is_empty() || default.is_some() || is_configured,
+            default_name: configured.map(|configured| configured.name.as_str()),
             loaded: &loaded,
             available,
             cached: &|id| self.engine.cached(id).is_some_and(|model| fits(&model)),

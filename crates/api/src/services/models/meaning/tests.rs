@@ -49,6 +49,7 @@ impl Names {
             Purpose::Text => None,
             Purpose::Vectors => Some("starter/embed"),
             Purpose::Speech => Some("starter/whisper"),
+            Purpose::Translation => None,
         };
         let world = World {
             purpose: self.purpose,
@@ -275,4 +276,24 @@ fn models_that_listen_are_found_by_their_sizes_and_by_openais_names() {
     assert!(speech.refusal("other").contains("/v1/chat/completions"));
     assert!(speech.refusal("text-embedding-3-small").contains("/v1/embeddings"));
     assert!(speech.refusal("gpt-4o-transcribe-diarize").contains("nothing here serves it"));
+}
+
+#[test]
+fn models_that_translate_are_no_default_unless_one_is_there() {
+    let mut translating = lying("m2m100_418M");
+    translating.capabilities = Capabilities { text_translation: true, ..Capabilities::default() };
+    let chat = Names { available: vec![translating, lying("other")], ..names(&["starter/chat"], &[]) };
+    for name in ["m2m100_418M", "@cf/meta/m2m100-1.2b"] {
+        assert!(chat.refusal(name).contains("/v1/translate"), "{}", chat.refusal(name));
+    }
+    let translation = Names { loaded: vec![], purpose: Purpose::Translation, ..chat };
+    assert_eq!(translation.target("facebook/m2m100_418M"), available("m2m100_418M"));
+    assert!(translation.ask(None).is_err(), "nobody named a default");
+    for name in ["@cf/meta/m2m100-1.2b", "other", "gpt-4o"] {
+        translation.refusal(name);
+    }
+    let loaded = Names { loaded: vec!["nllb".into()], ..translation };
+    assert_eq!(loaded.ask(None).unwrap().target, Target::Default);
+    let substitute = Meaning { target: Target::Default, is_substitute: true };
+    assert_eq!(loaded.ask(Some("@cf/meta/m2m100-1.2b")).unwrap(), substitute);
 }
