@@ -77,7 +77,7 @@ impl PytorchWriter {
 
     /// The whole file.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        zip(&self.entries(self.pickle()), 0)
+        zip(&self.entries(self.pickle()), Zip::default())
     }
 }
 
@@ -121,14 +121,23 @@ impl Pickle {
     }
 }
 
-/// A zip archive of `entries`, each said to be stored by `method` (0: as it is).
-pub(crate) fn zip(entries: &[(String, Vec<u8>)], method: u16) -> Vec<u8> {
+/// How an archive is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Zip {
+    /// What each entry is said to be stored by; 0 is as it is.
+    pub(crate) method: u16,
+    /// The directory has its numbers in 64 bits, as for files beyond 4 GiB.
+    pub(crate) is_wide: bool,
+}
+
+/// A zip archive of `entries`.
+pub(crate) fn zip(entries: &[(String, Vec<u8>)], how: Zip) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for (name, bytes) in entries {
         let header = out.len();
         // Version, flags, method, time, date and checksum: those that nobody here reads are 0.
         let mut about = [0_u8; 16];
-        about[6..8].copy_from_slice(&method.to_le_bytes());
+        about[6..8].copy_from_slice(&how.method.to_le_bytes());
         let sizes = [bytes.len() as u32, bytes.len() as u32].map(u32::to_le_bytes).concat();
         let filling = (header + 30 + name.len() + 4).next_multiple_of(ALIGNMENT) - (header + 30 + name.len() + 4);
         let lengths = |extra: usize| [name.len() as u16, extra as u16].map(u16::to_le_bytes).concat();
@@ -137,10 +146,16 @@ pub(crate) fn zip(entries: &[(String, Vec<u8>)], method: u16) -> Vec<u8> {
         out.extend((filling as u16).to_le_bytes());
         out.extend(vec![b'Z'; filling]);
         out.extend(bytes);
+        let wide = [bytes.len() as u64, bytes.len() as u64, header as u64].map(u64::to_le_bytes).concat();
+        // An extra field of another kind before the one that counts.
+        let wide = [&[b'X', b'Y', 1, 0, 7, 1, 0, 24, 0], &wide[..]].concat();
+        let (sizes, place, extra) = match how.is_wide {
+            true => (vec![0xff; 8], u32::MAX, &wide[..]),
+            false => (sizes, header as u32, &[][..]),
+        };
         directory.extend(b"PK\x01\x02");
-        directory.extend([&about[..2], &about[2..], &sizes[..], &lengths(0)[..], &[0; 10]].concat());
-        directory.extend((header as u32).to_le_bytes());
-        directory.extend(name.as_bytes());
+        directory.extend([&about[..2], &about[2..], &sizes[..], &lengths(extra.len())[..], &[0; 10]].concat());
+        directory.extend([&place.to_le_bytes()[..], name.as_bytes(), extra].concat());
     }
     let (start, end) = (out.len(), out.len() + directory.len());
     let count = entries.len() as u64;

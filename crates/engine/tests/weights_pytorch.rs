@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::encoders::{embed, load, of_tokens, threads};
-use crate::pytorch_writer::{Pickle, PytorchWriter, as_pytorch, zip};
+use crate::pytorch_writer::{Pickle, PytorchWriter, Zip, as_pytorch, zip};
 use crate::temp_folder::TempFolder;
 use crate::toy::encoder::EncoderToy;
 use crate::toy::folder::FolderType;
@@ -111,10 +111,10 @@ fn what_is_no_table_of_tensors_is_said() {
     assert!(message("checkpoint.bin").contains("checkpoint of a training"));
     assert!(message("make_nothing.bin").contains("make_nothing.bin"));
     assert!(refused(b"version https://git-lfs.github.com/spec/v1\n").contains("zip"));
-    assert!(refused(&zip(&[("toy/other".to_owned(), vec![1])], 0)).contains("data.pkl"));
+    assert!(refused(&zip(&[("toy/other".to_owned(), vec![1])], Zip::default())).contains("data.pkl"));
     let two = ["a/data.pkl", "b/data.pkl"].map(|name| (name.to_owned(), vec![b'.']));
-    assert!(refused(&zip(&two, 0)).contains("data.pkl"));
-    assert!(refused(&zip(&[two[0].clone(), two[0].clone()], 0)).contains("two entries"));
+    assert!(refused(&zip(&two, Zip::default())).contains("data.pkl"));
+    assert!(refused(&zip(&[two[0].clone(), two[0].clone()], Zip::default())).contains("two entries"));
 }
 
 fn sound() -> PytorchWriter {
@@ -137,6 +137,8 @@ fn shards_read_as_one_model() {
     assert_eq!(numbers(&model, "across").2, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     assert_eq!(numbers(&model, "y").2, [1.0, 2.0]);
     assert_eq!(numbers(&model, "z").2, [0.5]);
+    let wide = zip(&sound().entries(sound().pickle()), Zip { is_wide: true, ..Zip::default() });
+    assert_eq!(numbers(&read(&wide).unwrap(), "y").2, [1.0, 2.0]);
     assert!(Pytorch::open(&[first.clone(), first]).unwrap_err().message.contains("in two files"));
 }
 
@@ -165,17 +167,17 @@ fn claims_are_held_against_the_file() {
     assert!(refused(&big.to_bytes()).contains("too many orders"));
 
     let mut entries = sound().entries(sound().pickle());
-    assert!(refused(&zip(&entries, 8)).contains("compressed"));
+    assert!(refused(&zip(&entries, Zip { method: 8, ..Zip::default() })).contains("compressed"));
     entries.retain(|(name, _)| name != "toy/data/1");
-    assert!(refused(&zip(&entries, 0)).contains("toy/data/1 is missing"));
+    assert!(refused(&zip(&entries, Zip::default())).contains("toy/data/1 is missing"));
     let mut entries = sound().entries(sound().pickle());
     entries[1].1 = b"big".to_vec();
-    assert!(refused(&zip(&entries, 0)).contains("highest byte first"));
+    assert!(refused(&zip(&entries, Zip::default())).contains("highest byte first"));
 }
 
 /// A file with this pickle.
 fn armed(pickle: &Pickle) -> Vec<u8> {
-    zip(&sound().entries(pickle.0.clone()), 0)
+    zip(&sound().entries(pickle.0.clone()), Zip::default())
 }
 
 #[test]
@@ -229,10 +231,15 @@ fn damaged_files_are_refused_and_never_panic() {
     for length in 0..whole.len() {
         refused(&whole[..length]);
     }
+    let wide = zip(&sound().entries(sound().pickle()), Zip { is_wide: true, ..Zip::default() });
     let folder = TempFolder::new("pytorch");
     let path = folder.path().join("m.bin");
-    let written =
-        [whole, std::fs::read(fixture("protocol2.bin")).unwrap(), std::fs::read(fixture("protocol4.bin")).unwrap()];
+    let written = [
+        whole,
+        wide,
+        std::fs::read(fixture("protocol2.bin")).unwrap(),
+        std::fs::read(fixture("protocol4.bin")).unwrap(),
+    ];
     let mut draw = ChaCha8Rng::seed_from_u64(11);
     let mut below = |end: usize| draw.next_u64() as usize % end.max(1);
     for bytes in &written {
