@@ -5,6 +5,8 @@
 
 #[path = "../../../tests/support/fake_hub.rs"]
 mod fake_hub;
+#[path = "../../../tests/support/pytorch_writer.rs"]
+mod pytorch_writer;
 #[path = "../../../tests/support/quantize.rs"]
 mod quantize;
 #[path = "../../../tests/support/random_model.rs"]
@@ -43,4 +45,5 @@ mod translation;
 mod weights_files;
 mod weights_gguf;
 mod weights_hub;
+mod weights_pytorch;
 mod weights_safetensors;

@@ -21,6 +21,7 @@ use engine::weights::{self, Description, OpenModel};
 use serde_json::Value;
 
 use crate::ops_data::{Random, TYPES, weights};
+use crate::pytorch_writer::as_pytorch;
 use crate::temp_folder::TempFolder;
 use crate::toy::folder::FolderType;
 use crate::toy::gguf::{Encoder, GgufTensor, Mix, plain};
@@ -136,6 +137,25 @@ fn folders_of_every_family_give_the_logits_of_transformers() {
             let place = folder.path().join(format!("{}-{stored:?}", toy.name));
             toy.write_folder(&place, stored);
             assert_recorded(&toy, &place, stored == FolderType::Bf16, &format!("a folder in {stored:?}"));
+        }
+    }
+}
+
+#[test]
+fn weights_of_pytorch_give_the_same_logits_to_the_bit() {
+    let folder = TempFolder::new("parity-pytorch");
+    for toy in Toy::all() {
+        for stored in [FolderType::F32, FolderType::Bf16] {
+            let place = folder.path().join(format!("{}-{stored:?}", toy.name));
+            toy.write_folder(&place, stored);
+            let prompts = recorded(&toy);
+            let expected = all_logits(&place, &prompts);
+            // PyTorch writes both names of a tensor that has two.
+            let tied = if toy.tied() { &[("model.embed_tokens.weight", "lm_head.weight")][..] } else { &[] };
+            as_pytorch(&place, tied);
+            let found = all_logits(&place, &prompts);
+            let bits = |logits: Vec<f32>| logits.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(found), bits(expected), "{} as {stored:?}", toy.name);
         }
     }
 }

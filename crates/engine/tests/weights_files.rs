@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::gguf_writer::{GgufWriter, Meta};
+use crate::pytorch_writer::PytorchWriter;
 use crate::temp_folder::TempFolder;
 use engine::progress::Silent;
 use engine::weights::files::split_selector;
@@ -107,12 +108,53 @@ fn shards_follow_their_index() {
 }
 
 #[test]
+fn weights_of_pytorch_are_found_where_there_is_nothing_newer() {
+    let folder = TempFolder::new("files");
+    let tensor = |name: &str| PytorchWriter::new().tensor(name, "Half", &[1], vec![0, 60]).to_bytes();
+    folder.write("single/config.json", "{}");
+    folder.write("single/training_args.bin", "x");
+    let single = folder.write("single/pytorch_model.bin", tensor("x"));
+    folder.write("sharded/config.json", "{}");
+    let index = r#"{"weight_map":{"x":"pytorch_model-00001-of-00002.bin","y":"pytorch_model-00002-of-00002.bin"}}"#;
+    folder.write("sharded/pytorch_model.bin.index.json", index);
+    folder.write("sharded/pytorch_model-00001-of-00002.bin", tensor("x"));
+    let second = folder.write("sharded/pytorch_model-00002-of-00002.bin", tensor("y"));
+    let listed: Vec<_> = list_models(folder.path()).into_iter().map(|model| model.name).collect();
+    assert_eq!(listed, ["sharded", "single"]);
+    let files = find_local(folder.path(), "single", None).unwrap().unwrap();
+    assert_eq!(files.weights(), std::slice::from_ref(&single));
+    assert_eq!(files, ModelFiles::locate(&single, None).unwrap());
+    for place in [folder.path().join("sharded"), second.clone()] {
+        let model = open(&ModelFiles::locate(&place, None).unwrap()).unwrap();
+        assert_eq!(model.weights.names(), ["x", "y"]);
+        assert!(matches!(model.description, Description::Safetensors { .. }));
+    }
+    std::fs::remove_file(second).unwrap();
+    let sharded = ModelFiles::locate(&folder.path().join("sharded"), None).unwrap_err();
+    assert!(sharded.message.contains("pytorch_model-00002-of-00002.bin is missing"), "{sharded}");
+    std::fs::remove_file(folder.path().join("sharded/pytorch_model.bin.index.json")).unwrap();
+    let sharded = ModelFiles::locate(&folder.path().join("sharded"), None).unwrap_err();
+    assert!(sharded.message.contains("pytorch_model.bin.index.json is missing"), "{sharded}");
+
+    // Beside a GGUF file and safetensors they are the last choice, unless somebody names them.
+    let chosen = || ModelFiles::locate(single.parent().unwrap(), None).unwrap().weights()[0].clone();
+    let gguf = folder.write("single/m-Q8_0.gguf", toy().to_bytes());
+    assert_eq!(chosen(), gguf);
+    let newer = folder.write("single/model.safetensors", weights("x"));
+    assert_eq!(chosen(), newer);
+    assert_eq!(ModelFiles::locate(&single, None).unwrap(), files);
+    assert_eq!(ModelFiles::locate(&newer, None).unwrap().weights(), [newer]);
+}
+
+#[test]
 fn errors_say_what_is_there_and_what_would_do() {
     let folder = TempFolder::new("files");
     let message = |selector| ModelFiles::locate(folder.path(), selector).unwrap_err().message;
     assert!(message(None).contains("empty"));
+    folder.write("model.ckpt", "x");
+    assert!(message(None).contains("model.ckpt") && message(None).contains(".safetensors"));
     folder.write("pytorch_model.bin", "x");
-    assert!(message(None).contains("pytorch_model.bin") && message(None).contains(".safetensors"));
+    assert!(message(None).contains("lacks config.json"));
     folder.write("m-Q8_0.gguf", toy().to_bytes());
     folder.write("m-F16.gguf", toy().to_bytes());
     assert!(message(None).contains("m-F16.gguf, m-Q8_0.gguf"));
@@ -121,8 +163,8 @@ fn errors_say_what_is_there_and_what_would_do() {
     assert_eq!(chosen.weights(), [folder.path().join("m-Q8_0.gguf")]);
     let absent = ModelFiles::locate(&folder.path().join("absent"), None).unwrap_err();
     assert_eq!(absent.kind, ErrorKind::ModelNotFound);
-    let bin = ModelFiles::locate(&folder.path().join("pytorch_model.bin"), None).unwrap_err();
-    assert!(bin.message.contains("not supported"), "{bin}");
+    let other = ModelFiles::locate(&folder.path().join("model.ckpt"), None).unwrap_err();
+    assert!(other.message.contains("not supported") && other.message.contains("pytorch_model.bin"), "{other}");
 }
 
 #[test]

@@ -313,3 +313,31 @@ fn shards_are_fetched_by_their_index() {
     let offline = HubConfig { offline: true, ..config(&hub, &home) };
     assert_eq!(safetensors(fetch(ID, None, &offline, &Silent).unwrap()), files);
 }
+
+#[test]
+fn weights_of_pytorch_are_fetched_where_there_is_nothing_newer() {
+    let index = br#"{"weight_map":{"x":"pytorch_model-00001-of-00002.bin","y":"pytorch_model-00002-of-00002.bin"}}"#;
+    let repository: &[(&str, &[u8], bool)] = &[
+        ("config.json", CONFIG, false),
+        ("2_Dense/pytorch_model.bin", b"dense", true),
+        ("3_Dense/pytorch_model.bin", b"unwanted", true),
+        ("3_Dense/model.safetensors", b"dense", true),
+        ("pytorch_model.bin.index.json", index, false),
+        ("pytorch_model-00001-of-00002.bin", b"one", true),
+        ("pytorch_model-00002-of-00002.bin", b"two", true),
+        ("tf_model.h5", b"unwanted", true),
+        ("training_args.bin", b"unwanted", true),
+    ];
+    let hub = FakeHub::start(ID, repository);
+    let home = TempFolder::new("hub");
+    let files = safetensors(fetch(ID, None, &config(&hub, &home), &Silent).unwrap());
+    let contents: Vec<_> = files.weights.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(contents, [b"one", b"two"]);
+    let beside = |name: &str| files.config.parent().unwrap().join(name).exists();
+    assert!(beside("2_Dense/pytorch_model.bin") && beside("3_Dense/model.safetensors"));
+    for unwanted in ["3_Dense/pytorch_model.bin", "tf_model.h5", "training_args.bin"] {
+        assert!(!beside(unwanted), "{unwanted}");
+    }
+    let offline = HubConfig { offline: true, ..config(&hub, &home) };
+    assert_eq!(safetensors(fetch(ID, None, &offline, &Silent).unwrap()), files);
+}

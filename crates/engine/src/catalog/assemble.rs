@@ -2,6 +2,7 @@
 //! The catalog calls it once per load.
 //! Invariant: everything that a file claims is checked before memory is taken for it.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -302,7 +303,12 @@ pub(super) fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) ->
     tokenizer.with_eos_ids(&ends)
 }
 
+/// Numbers in all tensors; those that lie in the file once under several names count once.
 pub(super) fn count_parameters(weights: &dyn Weights) -> u64 {
-    let size = |name: &&str| weights.get(name).ok().flatten().map_or(0, |t| t.shape.iter().product::<usize>() as u64);
-    weights.names().iter().map(size).sum()
+    let tensors = weights.names().into_iter().filter_map(|name| weights.get(name).ok().flatten());
+    let mut seen = HashSet::new();
+    tensors
+        .filter(|tensor| seen.insert(tensor.bytes.as_ptr_range()))
+        .map(|t| t.shape.iter().product::<usize>() as u64)
+        .sum()
 }

@@ -22,7 +22,7 @@ use crate::pipelines::encode::EncoderPipeline;
 use crate::progress::Progress;
 use crate::tokens::Tokenizer;
 use crate::vectors::{Capabilities, Pooling, Poolings};
-use crate::weights::{Description, OpenModel, Safetensors, SafetensorsFiles};
+use crate::weights::{Description, OpenModel, SafetensorsFiles, open_tensors};
 
 /// What the door must know of an encoder to check a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,9 +156,10 @@ pub(super) fn dense_of(
     }
     let mut dense = Dense::new(pool.clone());
     for (folder, shape) in dense_folders(files)?.iter().zip(&sentences.dense) {
-        let path = folder.join("model.safetensors");
-        let weights = Safetensors::open(std::slice::from_ref(&path)).map_err(|e| e.context(path.display()))?;
-        dense.push(*shape, &weights, progress).map_err(|error| error.context(path.display()))?;
+        let [path, older] = ["model.safetensors", "pytorch_model.bin"].map(|name| folder.join(name));
+        let path = if path.exists() || !older.exists() { path } else { older };
+        let weights = open_tensors(std::slice::from_ref(&path)).map_err(|e| e.context(path.display()))?;
+        dense.push(*shape, weights.as_ref(), progress).map_err(|error| error.context(path.display()))?;
     }
     Ok(Some(dense))
 }

@@ -17,7 +17,7 @@ pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) const TEMPLATE_JINJA: &str = "chat_template.jinja";
 pub(crate) const TEMPLATE_JSON: &str = "chat_template.json";
 /// All of them, with those that tell how vectors are made of texts.
-pub(crate) const COMPANIONS: [&str; 15] = [
+pub(crate) const COMPANIONS: [&str; 17] = [
     CONFIG,
     TOKENIZER,
     VOCABULARY,
@@ -31,12 +31,19 @@ pub(crate) const COMPANIONS: [&str; 15] = [
     "config_sentence_transformers.json",
     "2_Dense/config.json",
     "2_Dense/model.safetensors",
+    "2_Dense/pytorch_model.bin",
     "3_Dense/config.json",
     "3_Dense/model.safetensors",
+    "3_Dense/pytorch_model.bin",
 ];
 
 const INDEX: &str = "model.safetensors.index.json";
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
+const PYTORCH_INDEX: &str = "pytorch_model.bin.index.json";
+pub(crate) const PYTORCH_SINGLE: &str = "pytorch_model.bin";
+/// What a message says to whoever has something else.
+pub(crate) const READ: &str = "GGUF (.gguf), safetensors (.safetensors with config.json) and the zip files of PyTorch \
+                               (pytorch_model.bin with config.json) are read";
 /// Quantizations in the order in which they are taken when nobody chose: first the usual balance of size and quality.
 const PREFERRED: [&str; 4] = ["Q4_K_M", "Q4_K_S", "Q5_K_M", "Q8_0"];
 /// Names listed in a message.
@@ -73,7 +80,7 @@ pub(crate) fn choose(names: &[String], selector: Option<&str>, several: Several)
         return Ok(choice);
     }
     match (sets.len(), several) {
-        (0, _) => Err(nothing_readable(names)),
+        (0, _) => pytorch(names)?.ok_or_else(|| nothing_readable(names)),
         (1, _) => complete(&sets[0], names),
         (_, Several::Ask) => Err(several_of("it holds several GGUF models", &sets)),
         (_, Several::Prefer) => {
@@ -216,8 +223,30 @@ fn safetensors(names: &[String]) -> Result<Option<Choice>> {
     }
 }
 
+/// PyTorch's weights, the older form of the same; taken where there is nothing else.
+fn pytorch(names: &[String]) -> Result<Option<Choice>> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let (parts, whole): (Vec<_>, Vec<_>) =
+        names.iter().filter(|name| is_pytorch(name)).partition(|name| name.contains("-of-"));
+    let chosen =
+        whole.iter().find(|name| **name == PYTORCH_SINGLE).or(if whole.len() == 1 { whole.first() } else { None });
+    match (chosen, parts.first()) {
+        (None, None) => Ok(None),
+        _ if !has(CONFIG) => Err(Error::unreadable("it holds weights of PyTorch but lacks config.json")),
+        _ if has(PYTORCH_INDEX) => Ok(Some(Choice::Sharded { index: PYTORCH_INDEX.to_owned() })),
+        (Some(weights), _) => Ok(Some(Choice::Single { weights: weights.to_string() })),
+        (None, Some(part)) => {
+            Err(Error::unreadable(format!("{part} is a part of a model, but {PYTORCH_INDEX} is missing")))
+        }
+    }
+}
+
+/// Whether a file of this name is one of PyTorch's that we read, whole or a shard.
+pub(crate) fn is_pytorch(name: &str) -> bool {
+    name.starts_with("pytorch_model") && name.ends_with(".bin") && !name.contains('/')
+}
+
 fn nothing_readable(names: &[String]) -> Error {
-    const READ: &str = "GGUF (.gguf) and safetensors (.safetensors with config.json) are read";
     let other = names.iter().find(|name| is_other_format(name));
     match other {
         _ if names.is_empty() => Error::unreadable(format!("it is empty; {READ}")),
@@ -317,11 +346,29 @@ mod tests {
     }
 
     #[test]
+    fn weights_of_pytorch_come_last() {
+        let single = |name: &str| Choice::Single { weights: name.to_owned() };
+        let chosen = |list: &[&str]| choose(&names(list), None, Several::Prefer).unwrap();
+        let both = ["config.json", PYTORCH_SINGLE, "m-Q8_0.gguf", SINGLE];
+        assert_eq!(chosen(&both), single(SINGLE));
+        assert_eq!(chosen(&both[..3]), gguf(&["m-Q8_0.gguf"]));
+        assert_eq!(chosen(&both[..2]), single(PYTORCH_SINGLE));
+        assert_eq!(
+            chosen(&["config.json", "pytorch_model.fp16.bin", "optimizer.bin"]),
+            single("pytorch_model.fp16.bin")
+        );
+        let parts = ["config.json", "pytorch_model-00001-of-00001.bin", PYTORCH_INDEX];
+        assert_eq!(chosen(&parts), Choice::Sharded { index: PYTORCH_INDEX.to_owned() });
+    }
+
+    #[test]
     fn what_cannot_be_read_is_said() {
         let message = |list: &[&str]| choose(&names(list), None, Several::Prefer).unwrap_err().message;
         assert!(message(&[]).contains("empty"));
-        let other = message(&["config.json", "pytorch_model.bin"]);
-        assert!(other.contains("pytorch_model.bin") && other.contains(".gguf"), "{other}");
+        for name in ["consolidated.00.pth", "model.ckpt", "model.onnx", "tf_model.h5", "training_args.bin"] {
+            let other = message(&["config.json", name]);
+            assert!(other.contains(name) && other.contains(".gguf") && other.contains("pytorch_model.bin"), "{other}");
+        }
         assert!(message(&["README.md"]).contains("no weights"));
         assert!(message(&["model.safetensors"]).contains("lacks config.json"));
         assert!(message(&["config.json", "a.safetensors", "b.safetensors"]).contains("b.safetensors"));

@@ -20,11 +20,11 @@ const ENTRIES_MAX: usize = 20_000;
 pub enum ModelFiles {
     /// One GGUF file, or all parts of a split one in order.
     Gguf(Vec<PathBuf>),
-    /// Safetensors and what stands beside them.
+    /// Safetensors, or PyTorch's weights where their names end in `.bin`, and what stands beside them.
     Safetensors(SafetensorsFiles),
 }
 
-/// Safetensors weights and the files that say how to use them.
+/// Weights in safetensors or PyTorch's files, and the files that say how to use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SafetensorsFiles {
     /// `config.json`.
@@ -90,19 +90,21 @@ impl ModelFiles {
     fn of_file(path: &Path) -> Result<Self> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if name.ends_with(".safetensors") {
+        if name.ends_with(".safetensors") || choice::is_pytorch(name) {
             let shards = name.contains("-of-");
             let all = names(folder)?;
             // Of several single files the one that was named counts; a shard stands for its whole set.
-            let others = |other: &String| shards || other == name || !other.contains(".safetensors");
+            let form = if name.ends_with(".safetensors") { ".safetensors" } else { ".bin" };
+            let is_weights = |other: &String| other.contains(".safetensors") || other.contains(".bin");
+            let others = |other: &String| other == name || !is_weights(other) || (shards && other.contains(form));
             let names: Vec<_> = all.into_iter().filter(|other| others(other) && !other.ends_with(".gguf")).collect();
             return Self::in_folder(folder, &names, None, Several::Ask);
         }
         if choice::is_other_format(name) {
             return Err(Error::unreadable(format!(
-                "{} is in a format that is not supported; GGUF (.gguf) and safetensors (.safetensors with config.json) \
-                 are read",
-                path.display()
+                "{} is in a format that is not supported; {}",
+                path.display(),
+                choice::READ
             )));
         }
         // Caches keep GGUF files under names without an ending; the reader looks at the content.

@@ -15,7 +15,7 @@ use crate::config::HubConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
-use super::choice::{COMPANIONS, Choice, Several, TOKENIZER, VOCABULARY, choose};
+use super::choice::{COMPANIONS, Choice, PYTORCH_SINGLE, SINGLE, Several, TOKENIZER, VOCABULARY, choose};
 use super::files::ModelFiles;
 use super::safetensors::shards;
 use cache::RepoCache;
@@ -37,7 +37,8 @@ pub fn is_hub_id(text: &str) -> bool {
 }
 
 /// The files of the model `id` (`org/name`), from the cache or the network. `selector` is a quantization (`Q4_K_M`) or
-/// the name of a GGUF file; without it safetensors are taken, or a usual quantization where there are none.
+/// the name of a GGUF file; without it safetensors are taken, or a usual quantization where there are none, or PyTorch's weights
+/// where there is neither.
 ///
 /// Only files that are needed and not in the cache are transferred, a broken transfer goes on where it stopped. If the
 /// hub cannot be reached, what the cache holds is taken.
@@ -110,8 +111,11 @@ impl Repository<'_> {
         let mut wanted = Vec::new();
         if !matches!(choice, Choice::Gguf(_)) {
             let has = |name: &str| self.names.iter().any(|own| own == name);
+            // A folder of its own may hold one set of weights in both forms.
+            let twice =
+                |name: &str| name.strip_suffix(PYTORCH_SINGLE).is_some_and(|folder| has(&format!("{folder}{SINGLE}")));
             // The tokenizer's own file says more than its vocabulary.
-            let needed = |name: &&&str| has(name) && (**name != VOCABULARY || !has(TOKENIZER));
+            let needed = |name: &&&str| has(name) && (**name != VOCABULARY || !has(TOKENIZER)) && !twice(name);
             wanted.extend(COMPANIONS.iter().filter(needed).map(|name| name.to_string()));
         }
         match &choice {

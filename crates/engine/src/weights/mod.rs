@@ -1,15 +1,17 @@
 //! Tensors and metadata of a model by name, whichever file they came from: on disk, in the model folder, on a hub.
 //! Families read the description, the decoder packs from the tensors, the catalog resolves names.
-//! Invariant: tensor bytes stay where the file maps them; nothing is copied here.
+//! Invariant: tensor bytes stay where the file maps them; nothing is copied here but a tensor that lies in another order than
+//! row after row, which only PyTorch's files can have.
 
 mod choice;
 pub mod files;
 pub mod gguf;
 pub mod hub;
 mod mapped;
+pub mod pytorch;
 pub mod safetensors;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::HubConfig;
@@ -19,6 +21,7 @@ use crate::progress::Progress;
 
 pub use files::{LocalModel, ModelFiles, SafetensorsFiles, find_local, list_models};
 pub use gguf::{Gguf, Metadata};
+pub use pytorch::Pytorch;
 pub use safetensors::Safetensors;
 
 /// The largest `config.json` that is read; usual are a few kilobytes.
@@ -52,7 +55,7 @@ pub trait Weights: Send + Sync {
 pub enum Description {
     /// The keys of a GGUF file.
     Gguf(Arc<Metadata>),
-    /// `config.json`, and the files beside it that say more.
+    /// `config.json`, and the files beside it that say more; the weights may be PyTorch's too.
     Safetensors {
         /// The content of `config.json`, always a JSON object.
         config: serde_json::Value,
@@ -80,11 +83,19 @@ pub fn open(files: &ModelFiles) -> Result<OpenModel> {
         }
         ModelFiles::Safetensors(files) => {
             let config = read_config(&files.config)?;
-            let weights = Box::new(Safetensors::open(&files.weights)?);
+            let weights = open_tensors(&files.weights)?;
             let description = Description::Safetensors { config, files: Box::new(files.clone()) };
             Ok(OpenModel { weights, description })
         }
     }
+}
+
+/// Opens files that hold tensors alone: safetensors, or PyTorch's where their names end in `.bin`. Errors as for [`open`].
+pub fn open_tensors(paths: &[PathBuf]) -> Result<Box<dyn Weights>> {
+    if paths.iter().any(|path| path.extension().is_some_and(|ending| ending == "bin")) {
+        return Ok(Box::new(Pytorch::open(paths)?));
+    }
+    Ok(Box::new(Safetensors::open(paths)?))
 }
 
 /// What `text` names on this disk, outside of the cache of downloads; none if it can only be an id on a hub or nothing at all.
