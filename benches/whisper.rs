@@ -1,9 +1,9 @@
 //! Milliseconds of a model that listens: its spectrogram, its encoder and a token of its decoder, for one window and for several.
 //! `cargo bench -p engine --bench whisper -- [--shape tiny,base,small | --model PATH] [--type f32|bf16] [--quantize q8_0]
-//! [--threads N] [--windows 1,8] [--tokens 96] [--repeat 5] [--tier avx2]`; with `--lines` it obeys `encode`, `mel` and
-//! `decode WINDOWS TOKENS` from standard input, a line each, and answers each with a line of JSON
-//! (benches/peers/whisper.py sets it beside other programs so). Without `--model`, weights are seeded.
-//! Invariant: loading and the first run of each kind are not counted; the encoder's time has the decoder's memory of it in it.
+//! [--threads N] [--windows 1,8] [--tokens 96] [--repeat 5] [--tier avx2]`; with `--lines` it obeys `encode` (the encoder alone),
+//! `listen` (and the decoder's memory of it), `mel` and `decode WINDOWS TOKENS` from standard input, a line each, and answers each
+//! with a line of JSON (benches/peers/whisper.py sets it beside other programs so). Without `--model`, weights are seeded.
+//! Invariant: loading and the first run of each kind are not counted.
 #![allow(clippy::unwrap_used)]
 
 #[path = "model/seeded.rs"]
@@ -147,8 +147,13 @@ impl Bench {
         milliseconds(|| self.log_mel.compute(&self.samples, &mut self.mel).unwrap())
     }
 
-    /// Milliseconds of the encoder for one window, the decoder's keys and values of it included.
+    /// Milliseconds of the encoder for one window.
     fn encode(&mut self) -> f64 {
+        milliseconds(|| drop(self.model.rows(&self.mel).unwrap()))
+    }
+
+    /// The same, the decoder's keys and values of its rows included.
+    fn listen(&mut self) -> f64 {
         milliseconds(|| self.model.encode(&self.mel, 0, false).unwrap())
     }
 
@@ -190,6 +195,7 @@ impl Bench {
             let answer = match words[..] {
                 ["mel"] => json!({"ms": self.mel()}),
                 ["encode"] => json!({"ms": self.encode()}),
+                ["listen"] => json!({"ms": self.listen()}),
                 ["decode", windows, tokens] => {
                     let (ms, last) = self.decode(windows.parse().unwrap(), tokens.parse().unwrap());
                     json!({"ms": ms, "last": last[0]})
@@ -209,6 +215,7 @@ impl Bench {
         };
         show("mel", 1, median(repeat, || self.mel()));
         show("encode", 1, median(repeat, || self.encode()));
+        show("listen", 1, median(repeat, || self.listen()));
         for &windows in windows {
             self.decode(windows, 1);
             let ms = median(repeat, || self.decode(windows, tokens).0);

@@ -7,20 +7,18 @@ shapes; all sides take the same weights and as many threads, and write the same 
 import argparse
 import contextlib
 import functools
-import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
-import time
 
 import whisper_models as models
 import whisper_recordings as recordings
 from serving import free_port
+from sides import OURS, ROOT, Side, build, rounds, wanted
 
+WITH_MEMORY = "Lampstand q8_0, the decoder's keys and values too"
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 ROWS = {
     "encode": "milliseconds of the encoder for a window of 30 s",
     "token": "milliseconds of the decoder for a token, one window",
@@ -28,9 +26,6 @@ ROWS = {
     "file": "seconds for a recording, ours through HTTP",
     "memory": "most memory of our server for an hour and for three, in MiB",
 }
-OURS = "Lampstand q8_0"
-# A library's threads may spin on for a while after its work.
-REST_SECONDS = 0.3
 
 
 def main():
@@ -75,49 +70,8 @@ def read_arguments():
     return parser.parse_args()
 
 
-class Side:
-    """A process that obeys lines."""
-
-    def __init__(self, *command):
-        words = [str(word) for word in command]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"{self.process.args[0]} ended at `{line}`")
-        return json.loads(answer)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def library(side, folder, arguments):
     return Side(sys.executable, HERE / "whisper_sides.py", side, folder, arguments.threads)
-
-
-def rounds(arguments, sides, measure, cost):
-    """Measures all sides by turns, the first round not counted; yields name, median, ratio of ours and the last answer."""
-    costs, answers = {name: [] for name in sides}, {}
-    for number in range(arguments.pairs + 1):
-        for name, side in sides.items() if number % 2 else reversed(sides.items()):
-            time.sleep(REST_SECONDS)
-            answers[name] = measure(name, side)
-            if number:
-                costs[name].append(cost(answers[name]))
-    for name in sides:
-        pairs = zip(costs[name], costs.get(OURS, costs[name]))
-        ratio = statistics.median(theirs / ours for theirs, ours in pairs)
-        yield name, statistics.median(costs[name]), ratio, answers[name]
-
-
-def wanted(arguments, makers):
-    """Starts the sides that were asked for; `makers` makes each by its name."""
-    starts = tuple(arguments.sides or [""])
-    return {name: make() for name, make in makers.items() if name.startswith(starts)}
 
 
 def compare_steps(arguments, shape, rows):
@@ -126,6 +80,7 @@ def compare_steps(arguments, shape, rows):
     ours = lambda model, *options: Side(bench, "--lines", "--model", model, "--threads", arguments.threads, *options)
     makers = {
         OURS: lambda: ours(folder, "--quantize", "q8_0"),
+        WITH_MEMORY: lambda: ours(folder, "--quantize", "q8_0"),
         "Lampstand bf16": lambda: ours(models.folder(shape, "bf16")),
         "Lampstand f32": lambda: ours(folder),
         "CTranslate2 int8": lambda: library("ctranslate2", models.ctranslate2_folder(shape), arguments),
@@ -134,20 +89,25 @@ def compare_steps(arguments, shape, rows):
     }
     if arguments.whisper_cpp:
         makers["whisper.cpp q8_0"] = lambda: Side(arguments.whisper_cpp, models.ggml_file(shape), arguments.threads)
-    sides = wanted(arguments, makers)
+    sides = wanted(arguments.sides, makers)
     for row in rows:
         windows = 8 if row == "token-8" else 1
         line, share = (row, 1) if row == "encode" else (f"decode {windows} {arguments.tokens}", windows * arguments.tokens)
-        # whisper.cpp decodes one window at a time.
-        able = {name: side for name, side in sides.items() if windows == 1 or not name.startswith("whisper.cpp")}
+        able = {name: side for name, side in sides.items() if is_able(name, row)}
         texts = set()
-        for name, ms, ratio, answer in rounds(arguments, able, lambda _, side: side.ask(line), lambda answer: answer["ms"] / share):
+        ask = lambda name, side: side.ask("listen" if name == WITH_MEMORY else line)
+        for name, ms, ratio, answer in rounds(arguments.pairs, able, ask, lambda answer: answer["ms"] / share):
             texts.add(answer.get("last"))
             print(f"| {shape} | {row} | {name} | {ms:.3f} | {ratio:.2f} |", flush=True)
         if len(texts) > 1:
             print(f"The sides wrote different tokens: {texts}", file=sys.stderr)
     for side in sides.values():
         side.close()
+
+
+def is_able(name, row):
+    """whisper.cpp decodes one window at a time, and the decoder's keys and values are written when a window is listened to."""
+    return row == "encode" or name != WITH_MEMORY and (row == "token" or not name.startswith("whisper.cpp"))
 
 
 class Server:
@@ -164,8 +124,10 @@ class Server:
     def ask(self, path, **fields):
         """Sends a recording; seconds and tokens. Waits for the server to listen, before the clock starts."""
         recordings.wait_for(self.port, self.process)
-        answer, seconds = recordings.post(self.port, path, model=str(self.model), response_format="verbose_json", **fields)
-        return {"ms": seconds * 1e3, "tokens": sum(len(segment["tokens"]) for segment in answer["segments"])}
+        # Segments that say the same again and again are left out of the answer; the counter has all that was written.
+        before = recordings.generated_tokens(self.port)
+        _, seconds = recordings.post(self.port, path, model=str(self.model), response_format="verbose_json", **fields)
+        return {"ms": seconds * 1e3, "tokens": recordings.generated_tokens(self.port) - before}
 
     def memory_mib(self, line):
         """`VmRSS`, what it has, or `VmHWM`, the most that it had."""
@@ -194,7 +156,7 @@ def compare_files(arguments, shape):
     if arguments.whisper_cpp and shape:
         cpp = functools.cache(lambda: Side(arguments.whisper_cpp, models.ggml_file(shape), arguments.threads))
         makers |= {"whisper.cpp q8_0, beams of 5 (its default)": cpp, "whisper.cpp q8_0, greedy": cpp}
-    sides = wanted(arguments, makers)
+    sides = wanted(arguments.sides, makers)
 
     def measure(name, side):
         if name == OURS:
@@ -205,7 +167,7 @@ def compare_files(arguments, shape):
     with contextlib.ExitStack() as stack:
         for side in sides.values():
             stack.callback(side.close)
-        for name, seconds, ratio, answer in rounds(arguments, sides, measure, lambda answer: answer["ms"] / 1e3):
+        for name, seconds, ratio, answer in rounds(arguments.pairs, sides, measure, lambda answer: answer["ms"] / 1e3):
             model = shape or source.name
             print(f"| {model} | {path.name} | {name} | {seconds:.2f} | {answer['tokens']} | {ratio:.2f} |", flush=True)
 
@@ -221,12 +183,6 @@ def measure_memory(arguments, hours):
         print(f"| {hours:g} h, mp3 | {before:.0f} | {server.memory_mib('VmHWM'):.0f} | {seconds:.1f} |", flush=True)
     finally:
         server.close()
-
-
-def build(words, name):
-    done = subprocess.run(["cargo", *words, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    found = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
-    return next(line["executable"] for line in found if line.get("executable") and line["target"]["name"] == name)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,15 @@ def wait_for(port, process):
     raise RuntimeError("the server does not answer")
 
 
+def generated_tokens(port):
+    """Tokens that the server has written since its start."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health")
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return answer["generated_tokens"]
+
+
 def post(port, path, **fields):
     """Sends the recording as clients do; the answer and the seconds that it took."""
     border = uuid.uuid4().hex

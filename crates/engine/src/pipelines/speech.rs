@@ -59,6 +59,14 @@ impl SpeechPipeline {
         self.encoder.bytes() + self.writer.decoder.bytes()
     }
 
+    /// What the encoder makes of a window `[frames, bins]`, without a memory of it: rows `[frames / 2, hidden]`.
+    ///
+    /// # Errors
+    /// `Internal` for frames that are not whole or too many.
+    pub fn rows(&self, mel: &[f32]) -> Result<Lent<'_>> {
+        self.encoder.forward(mel)
+    }
+
     /// The type that most weights have, after quantizing.
     pub fn prevailing_type(&self) -> GgmlType {
         self.prevailing_type
