@@ -59,7 +59,10 @@ fn main() {
     let report = |bench: &mut Bench, name: &str| {
         println!("{name}, {threads} threads, {}", pool.tier());
         for &passages in &list("--passages", "1,8") {
-            println!("  read, {passages} of {tokens} tokens: {:.1} ms", median(repeat, || bench.read(passages, tokens)));
+            println!(
+                "  read, {passages} of {tokens} tokens: {:.1} ms",
+                median(repeat, || bench.read(passages, tokens))
+            );
             for &beams in &list("--beams", "1,4") {
                 let ms = median(repeat, || bench.translate(passages, beams, tokens).0);
                 println!("  translate, {passages} passages, {beams} beams, {tokens} tokens: {ms:.1} ms");

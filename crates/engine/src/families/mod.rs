@@ -8,6 +8,7 @@ mod encoders;
 mod gemma_embedding;
 mod gguf_keys;
 mod gguf_vocabulary;
+mod halves;
 pub mod languages;
 mod names;
 pub mod sentence;

@@ -4,21 +4,18 @@
 
 use serde_json::json;
 
-use super::config_json::{flag, optional_size, size};
+use super::config_json::{flag, optional_size};
 use super::encoder_names::WHISPER;
-use crate::encoder::config::{EncoderConfig, Positions, Variants};
+use super::halves::{Habits, halves};
+use crate::encoder::config::Positions;
 use crate::error::{Error, Result};
-use crate::ops::activation::Activation;
-use crate::seq2seq::config::{DecoderConfig, SpeechConfig, check_sizes};
+use crate::seq2seq::config::{SpeechConfig, check_sizes};
 use crate::speech::languages::LANGUAGES;
 use crate::tokens::Vocabulary;
 use crate::weights::gguf::Metadata;
 
 /// The one family so far.
 pub(super) const NAME: &str = "whisper";
-
-/// Norms add this to the variance; the files do not say it.
-pub(super) const NORM_EPS: f32 = 1e-5;
 
 /// Tokens behind the ordinary ones in every vocabulary; the languages come behind the first two.
 const BEFORE_LANGUAGES: [&str; 2] = ["<|endoftext|>", "<|startoftranscript|>"];
@@ -47,44 +44,18 @@ pub fn speech_from_config_json(config: &serde_json::Value) -> Result<Option<Spee
     if flag(config, "scale_embedding") {
         return Err(Error::unreadable("config.json: a Whisper that scales its embedding is not supported"));
     }
-    let name = config.get("activation_function").and_then(serde_json::Value::as_str).unwrap_or("gelu");
-    let activation = Activation::named(name)
-        .ok_or_else(|| Error::unreadable(format!("config.json: the activation {name:?} is not supported")))?;
-    let (hidden, vocabulary) = (size(config, "d_model")?, size(config, "vocab_size")?);
     let positions = optional_size(config, "max_source_positions")?.unwrap_or(1500);
-    let encoder = EncoderConfig {
-        vocabulary,
-        hidden,
-        layers: size(config, "encoder_layers")?,
-        heads: size(config, "encoder_attention_heads")?,
-        feed_forward: size(config, "encoder_ffn_dim")?,
-        norm_eps: NORM_EPS,
-        norm_first: true,
-        activation,
-        positions: Positions::Learned { offset: 0, rows: positions },
-        distances: None,
-        token_types: 0,
-        tokens_max: positions,
+    let habits = Habits {
+        activation: "gelu",
         names: WHISPER,
-        head: None,
-        head_takes_mean: false,
-        variants: Variants::default(),
-    };
-    let decoder = DecoderConfig {
-        vocabulary,
-        hidden,
-        layers: size(config, "decoder_layers")?,
-        heads: size(config, "decoder_attention_heads")?,
-        feed_forward: size(config, "decoder_ffn_dim")?,
-        norm_eps: NORM_EPS,
-        activation,
-        tokens_max: optional_size(config, "max_target_positions")?.unwrap_or(448),
-        sinusoid_offset: None,
-        embedding_scale: None,
+        source: (positions, Positions::Learned { offset: 0, rows: positions }),
+        text_tokens_max: optional_size(config, "max_target_positions")?.unwrap_or(448),
         head: "proj_out.weight",
     };
+    let (encoder, decoder) = halves(config, habits)?;
     let mel_bins = optional_size(config, "num_mel_bins")?.unwrap_or(80);
-    let config = checked(SpeechConfig { encoder, decoder, mel_bins, positions })?;
+    check_sizes(&[("num_mel_bins", mel_bins, 1024), ("max_source_positions", positions, 1 << 16)])?;
+    let config = SpeechConfig { encoder, decoder, mel_bins, positions };
     Ok(Some(SpeechFamily { name: NAME, config }))
 }
 
@@ -137,15 +108,6 @@ pub fn speech_vocabulary_from_gguf(metadata: &Metadata) -> Result<Vocabulary> {
     specials.extend((0..TIMESTAMPS).map(|index| format!("<|{}.{:02}|>", index / 50, index % 50 * 2)));
     let end = ordinary.len() as u32;
     Ok(Vocabulary { eos: Some(end), ..Vocabulary::of_ranks(&ordinary, specials) })
-}
-
-/// Checks that the stacks can be built so at all.
-fn checked(config: SpeechConfig) -> Result<SpeechConfig> {
-    let SpeechConfig { encoder, decoder, mel_bins, positions } = &config;
-    decoder.check(encoder)?;
-    let sizes = [("num_mel_bins", *mel_bins, 1024), ("max_source_positions", *positions, 1 << 16)];
-    check_sizes(&sizes)?;
-    Ok(config)
 }
 
 #[cfg(test)]

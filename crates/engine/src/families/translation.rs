@@ -5,13 +5,12 @@
 
 use serde_json::Value;
 
-use super::config_json::{optional_size, size};
+use super::config_json::optional_size;
 use super::encoder_names::M2M_100;
-use super::speech::NORM_EPS;
-use crate::encoder::config::{EncoderConfig, Positions, Variants};
+use super::halves::{Habits, halves};
+use crate::encoder::config::Positions;
 use crate::error::{Error, Result};
-use crate::ops::activation::Activation;
-use crate::seq2seq::config::{DecoderConfig, TranslationConfig};
+use crate::seq2seq::config::TranslationConfig;
 
 /// The one family so far.
 pub(super) const NAME: &str = "m2m_100";
@@ -37,56 +36,24 @@ pub fn translation_from_config_json(config: &Value) -> Result<Option<Translation
         return Ok(None);
     }
     let is = |key: &str, default: bool| config.get(key).and_then(Value::as_bool).unwrap_or(default);
-    let name = config.get("activation_function").and_then(Value::as_str).unwrap_or("relu");
-    let activation = Activation::named(name)
-        .ok_or_else(|| Error::unreadable(format!("config.json: the activation {name:?} is not supported")))?;
-    let (hidden, vocabulary) = (size(config, "d_model")?, size(config, "vocab_size")?);
     let tokens_max = optional_size(config, "max_position_embeddings")?.unwrap_or(1024);
-    let embedding_scale = is("scale_embedding", true).then(|| (hidden as f32).sqrt());
-    let encoder = EncoderConfig {
-        vocabulary,
-        hidden,
-        layers: size(config, "encoder_layers")?,
-        heads: size(config, "encoder_attention_heads")?,
-        feed_forward: size(config, "encoder_ffn_dim")?,
-        norm_eps: NORM_EPS,
-        norm_first: true,
-        activation,
-        positions: Positions::Sinusoidal { offset: OFFSET },
-        distances: None,
-        token_types: 0,
-        tokens_max,
+    let habits = Habits {
+        activation: "relu",
         names: M2M_100,
-        head: None,
-        head_takes_mean: false,
-        variants: Variants { embedding_scale, ..Variants::default() },
-    };
-    let decoder = DecoderConfig {
-        vocabulary,
-        hidden,
-        layers: size(config, "decoder_layers")?,
-        heads: size(config, "decoder_attention_heads")?,
-        feed_forward: size(config, "decoder_ffn_dim")?,
-        norm_eps: NORM_EPS,
-        activation,
-        tokens_max,
-        sinusoid_offset: Some(OFFSET),
-        embedding_scale,
+        source: (tokens_max, Positions::Sinusoidal { offset: OFFSET }),
+        text_tokens_max: tokens_max,
         head: if is("tie_word_embeddings", true) { "" } else { "lm_head.weight" },
     };
+    let (mut encoder, mut decoder) = halves(config, habits)?;
+    let embedding_scale = is("scale_embedding", true).then(|| (decoder.hidden as f32).sqrt());
+    (encoder.variants.embedding_scale, decoder.embedding_scale) = (embedding_scale, embedding_scale);
+    decoder.sinusoid_offset = Some(OFFSET);
     let start = optional_size(config, "decoder_start_token_id")?.unwrap_or(2) as u32;
-    let config = checked(TranslationConfig { encoder, decoder, start })?;
-    Ok(Some(TranslationFamily { name: NAME, config }))
-}
-
-/// Checks that the stacks can be built so at all.
-fn checked(config: TranslationConfig) -> Result<TranslationConfig> {
-    let TranslationConfig { encoder, decoder, start } = &config;
-    decoder.check(encoder)?;
-    if *start as usize >= decoder.vocabulary {
+    if start as usize >= decoder.vocabulary {
         return Err(Error::unreadable(format!("config.json: the token {start} is beyond the vocabulary")));
     }
-    Ok(config)
+    let config = TranslationConfig { encoder, decoder, start };
+    Ok(Some(TranslationFamily { name: NAME, config }))
 }
 
 #[cfg(test)]

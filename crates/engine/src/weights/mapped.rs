@@ -2,6 +2,7 @@
 //! The GGUF and safetensors readers take their bytes from it.
 //! Invariant: the map lives as long as the value, and nobody here writes through it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -68,4 +69,26 @@ impl MappedFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+/// Maps the files of one model and reads the tensors of each by `table`, which gets the file and its place.
+///
+/// # Errors
+/// `ModelUnreadable` if one is missing or damaged, or if two hold a tensor of the same name.
+pub(super) fn open_all<T, I: IntoIterator<Item = (String, T)>>(
+    paths: &[PathBuf],
+    table: impl Fn(&MappedFile, usize) -> Result<I>,
+) -> Result<(Vec<MappedFile>, BTreeMap<String, T>)> {
+    let mut files = Vec::with_capacity(paths.len());
+    let mut tensors = BTreeMap::new();
+    for path in paths {
+        let file = MappedFile::open(path)?;
+        for (name, tensor) in table(&file, files.len()).map_err(|error| error.context(path.display()))? {
+            if tensors.contains_key(&name) {
+                return Err(Error::unreadable(format!("{}: the tensor {name} is in two files", path.display())));
+            }
+            tensors.insert(name, tensor);
+        }
+        files.push(file);
+    }
+    Ok((files, tensors))
 }

@@ -10,7 +10,7 @@ use ::safetensors::{Dtype, SafeTensors};
 use crate::error::{Error, Result};
 use crate::ops::ggml::GgmlType;
 
-use super::mapped::MappedFile;
+use super::mapped::{MappedFile, open_all};
 use super::{RawTensor, Weights};
 
 /// The largest index file that is read; one of a thousand shards takes a few megabytes.
@@ -36,18 +36,7 @@ impl Safetensors {
     /// Opens the files at `paths` as one model. `ModelUnreadable` if one is missing or damaged, or if two hold a tensor
     /// of the same name.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::with_capacity(paths.len());
-        let mut tensors = BTreeMap::new();
-        for path in paths {
-            let file = MappedFile::open(path)?;
-            for (name, tensor) in table(&file, files.len()).map_err(|error| error.context(path.display()))? {
-                if tensors.contains_key(&name) {
-                    return Err(Error::unreadable(format!("{}: the tensor {name} is in two files", path.display())));
-                }
-                tensors.insert(name, tensor);
-            }
-            files.push(file);
-        }
+        let (files, tensors) = open_all(paths, table)?;
         tracing::debug!(files = files.len(), tensors = tensors.len(), "opened a safetensors model");
         Ok(Self { files, tensors })
     }

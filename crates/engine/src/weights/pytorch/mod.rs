@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ops::ggml::GgmlType;
 
-use super::mapped::MappedFile;
+use super::mapped::{MappedFile, open_all};
 use super::{RawTensor, Weights};
 use archive::Archive;
 use pickle::Values;
@@ -58,18 +58,7 @@ impl Pytorch {
     /// Opens the files at `paths` as one model. `ModelUnreadable` if one is missing, damaged, from before PyTorch 1.6 or
     /// no table of tensors, or if two hold a tensor of the same name.
     pub fn open(paths: &[PathBuf]) -> Result<Self> {
-        let mut files = Vec::with_capacity(paths.len());
-        let mut tensors = BTreeMap::new();
-        for path in paths {
-            let file = MappedFile::open(path)?;
-            for (name, tensor) in table(&file, files.len()).map_err(|error| error.context(path.display()))? {
-                if tensors.contains_key(&name) {
-                    return Err(Error::unreadable(format!("{}: the tensor {name} is in two files", path.display())));
-                }
-                tensors.insert(name, tensor);
-            }
-            files.push(file);
-        }
+        let (files, tensors) = open_all(paths, table)?;
         tracing::debug!(files = files.len(), tensors = tensors.len(), "opened a PyTorch model");
         Ok(Self { files, tensors })
     }
