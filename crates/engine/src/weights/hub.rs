@@ -15,7 +15,7 @@ use crate::config::HubConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
-use super::choice::{COMPANIONS, Choice, Several, TOKENIZER, VOCABULARY, choose};
+use super::choice::{COMPANIONS, Choice, Several, TOKENIZER, choose, stands_in_for_tokenizer};
 use super::files::ModelFiles;
 use super::safetensors::shards;
 use cache::RepoCache;
@@ -110,8 +110,7 @@ impl Repository<'_> {
         let mut wanted = Vec::new();
         if !matches!(choice, Choice::Gguf(_)) {
             let has = |name: &str| self.names.iter().any(|own| own == name);
-            // The tokenizer's own file says more than its vocabulary.
-            let needed = |name: &&&str| has(name) && (**name != VOCABULARY || !has(TOKENIZER));
+            let needed = |name: &&&str| has(name) && !(has(TOKENIZER) && stands_in_for_tokenizer(name));
             wanted.extend(COMPANIONS.iter().filter(needed).map(|name| name.to_string()));
         }
         match &choice {
