@@ -44,23 +44,22 @@ pub(super) struct SentencePiece {
     pub(super) unknown: Option<u32>,
     pub(super) added: AddedVocabulary,
     pub(super) normalizer: Normalizer,
-    /// What files of SentencePiece's own say beyond that.
     pub(super) further: Further,
 }
 
-/// What GGUF files do not say of a model; the default is theirs.
+/// What GGUF files do not say of a model, and the names of special tokens; the default is theirs.
 #[derive(Default)]
 pub(super) struct Further {
     /// Another way to cut a text than by joining neighbours.
-    unigram: Option<Unigram>,
+    pub(super) unigram: Option<Unigram>,
     /// Unknown characters side by side are one token.
-    fuse_unknown: bool,
+    pub(super) fuse_unknown: bool,
     /// Only a stretch that begins the whole text gets the space in front, not one that follows a token.
-    space_once: bool,
+    pub(super) space_once: bool,
     /// Ids by place; empty if they are the same.
-    given: Vec<u32>,
+    pub(super) given: Vec<u32>,
     /// Ids of the tokens that are no pieces of text.
-    names: HashMap<String, u32>,
+    pub(super) names: HashMap<String, u32>,
 }
 
 /// A run of bytes that is one piece so far, linked to its neighbours.

@@ -248,8 +248,12 @@ impl Vocabulary {
         }
         let unused = |id| self.token_type(id) == UNUSED;
         let has_unused = (0..self.tokens.len()).any(unused);
+        // Text becomes a special token by its name alone, never by joining pieces.
+        let is_special = |id: u32| matches!(self.token_type(id as usize), UNKNOWN | CONTROL);
+        let tokens = self.tokens.iter().cloned().zip(0..);
+        let (names, places) = tokens.partition(|(_, id)| is_special(*id));
         Ok(Model::SentencePiece(Box::new(SentencePiece {
-            places: self.tokens.iter().cloned().zip(0..).collect(),
+            places,
             // Adding zero makes a negative zero an ordinary one, so that the two tie.
             scores: self.scores.iter().map(|score| score + 0.0).collect(),
             unused: (0..if has_unused { self.tokens.len() } else { 0 }).map(unused).collect(),
@@ -257,7 +261,7 @@ impl Vocabulary {
             unknown: self.unk,
             added: added_vocabulary(self.cut_out(), self.added_tokens())?,
             normalizer: Normalizer::plain(self.add_space_prefix.unwrap_or(true)),
-            further: Further::default(),
+            further: Further { names, ..Further::default() },
         })))
     }
 
