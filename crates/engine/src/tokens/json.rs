@@ -41,7 +41,8 @@ pub(super) fn tokenizer(json: &[u8], config: Option<&Value>, generation: Option<
     let bos = bos.filter(|id| u64::from(*id) < count);
     let templates = config.map(templates).unwrap_or_default();
     let first_spaces = FirstSpaces::one(strip_first_space);
-    let inner = Inner { model: Model::Library(Box::new(library)), pieces, first_spaces, prefix, suffix, bos, templates };
+    let inner =
+        Inner { model: Model::Library(Box::new(library)), pieces, first_spaces, prefix, suffix, bos, templates };
     Ok(Tokenizer::new(inner, ends, [None; 3]))
 }
 

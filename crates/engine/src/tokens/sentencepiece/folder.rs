@@ -22,8 +22,7 @@ const GAP_MAX: usize = 1 << 16;
 /// Bytes of vocab.json; that of M2M100 has four million.
 const VOCABULARY_BYTES_MAX: usize = 32 << 20;
 /// Keys of tokenizer_config.json that name a special token.
-const SPECIAL: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const SPECIAL: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 /// Lists of further ones, by their older and newer name.
 const SPECIAL_LISTS: [&str; 2] = ["additional_special_tokens", "extra_special_tokens"];
 
@@ -144,7 +143,11 @@ impl Table {
         for (text, id) in &ids {
             match entries.get_mut(*id as usize) {
                 Some(entry @ None) => *entry = Some(Entry { text: text.clone(), kind: EntryKind::Text }),
-                _ => return Err(Error::unreadable(format!("the id {id} of {text:?} is there twice, or one is left out"))),
+                _ => {
+                    return Err(Error::unreadable(format!(
+                        "the id {id} of {text:?} is there twice, or one is left out"
+                    )));
+                }
             }
         }
         let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
@@ -298,7 +301,8 @@ impl Table {
             self.cut_out.values().map(|token| token.clone().normalized(false)).collect(),
         )?;
         let is_piece = |id: u32, text: &str| places.get(text).is_some_and(|place| given(*place as usize) == id);
-        let names = (0..).zip(&self.entries).filter(|(id, entry)| !entry.text.is_empty() && !is_piece(*id, &entry.text));
+        let names =
+            (0..).zip(&self.entries).filter(|(id, entry)| !entry.text.is_empty() && !is_piece(*id, &entry.text));
         let names = names.map(|(id, entry)| (entry.text.clone(), id)).collect();
         let space_once = flag("legacy") == Some(false);
         let further = Further { unigram, fuse_unknown: true, space_once, given: self.given, names };

@@ -70,7 +70,8 @@ impl Normalizer {
                 after_space = self.squeeze && part.ends_with(' ');
             }
             if out.len() > NORMALIZED_BYTES_MAX {
-                let message = format!("A text of more than {NORMALIZED_BYTES_MAX} bytes, once normalized, is too long.");
+                let message =
+                    format!("A text of more than {NORMALIZED_BYTES_MAX} bytes, once normalized, is too long.");
                 return Err(Error::new(ErrorKind::ContextLengthExceeded, message));
             }
         }

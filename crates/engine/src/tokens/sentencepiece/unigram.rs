@@ -16,7 +16,7 @@ const UNKNOWN_PENALTY: f32 = 10.0;
 pub(in crate::tokens) struct Unigram {
     pieces: Prefixes,
     /// By place.
-    scores: Vec<f64>,
+    scores: Vec<f32>,
     unknown_score: f32,
 }
 
@@ -38,8 +38,8 @@ impl Unigram {
         let worst = normal().fold(f32::MAX, f32::min);
         let score = |piece: &Piece| match piece.kind {
             // So that it wins over whatever else spells the same.
-            Kind::UserDefined => f64::from(piece.text.len() as f32 * best) - 0.1,
-            _ => f64::from(piece.score),
+            Kind::UserDefined => (f64::from(piece.text.len() as f32 * best) - 0.1) as f32,
+            _ => piece.score,
         };
         let usable = (0..).zip(pieces).filter(|(_, piece)| piece.kind.is_text() && piece.kind != Kind::Unused);
         Self {
@@ -58,10 +58,10 @@ impl Unigram {
             let mut has_character = false;
             self.pieces.each(&text[begin..], |length, place| {
                 has_character |= length == character.len_utf8();
-                let score = self.scores[place as usize] + f64::from(before);
+                let score = self.scores[place as usize] + before;
                 let end = &mut best[begin + length];
-                if end.begin == NONE || score > f64::from(end.score) {
-                    *end = Best { score: score as f32, begin: begin as u32, place };
+                if end.begin == NONE || score > end.score {
+                    *end = Best { score, begin: begin as u32, place };
                 }
             });
             if !has_character {
