@@ -189,7 +189,6 @@ fn pieces(messages: Vec<PieceMessage>) -> Result<Vec<Piece>> {
 fn check(pieces: &[Piece], byte_fallback: bool) -> Result<usize> {
     let (mut text, mut reserved) = (HashSet::new(), HashSet::new());
     let mut bytes = [false; 256];
-    let mut unknown = None;
     for (place, piece) in pieces.iter().enumerate() {
         let names = if piece.kind.is_text() { &mut text } else { &mut reserved };
         if !names.insert(piece.text.as_str()) {
@@ -202,16 +201,16 @@ fn check(pieces: &[Piece], byte_fallback: bool) -> Result<usize> {
                 )));
             }
             Kind::Byte(byte) => bytes[usize::from(byte)] = true,
-            Kind::Unknown => {
-                if unknown.replace(place).is_some() {
-                    return Err(Error::unreadable(format!("piece {place}: a second unknown piece")));
-                }
-            }
             _ => {}
         }
     }
     if byte_fallback && !bytes.iter().all(|found| *found) {
         return Err(Error::unreadable("the model falls back to bytes but has not all 256"));
     }
-    unknown.ok_or_else(|| Error::unreadable("the model has no unknown piece"))
+    let mut unknown = (0..).zip(pieces).filter(|(_, piece)| piece.kind == Kind::Unknown).map(|(place, _)| place);
+    match (unknown.next(), unknown.next()) {
+        (Some(only), None) => Ok(only),
+        (Some(_), Some(second)) => Err(Error::unreadable(format!("piece {second}: a second unknown piece"))),
+        (None, _) => Err(Error::unreadable("the model has no unknown piece")),
+    }
 }
