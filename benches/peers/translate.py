@@ -82,7 +82,9 @@ def write_vocabulary(path):
 
     path.mkdir(parents=True, exist_ok=True)
     words = [f"word{index:06d}" for index in range(VOCABULARY - LANGUAGES - FILLING - 4)]
-    names = ["<s>", "<pad>", "</s>", "<unk>", *words]
+    # The languages stand among the words, where CTranslate2's converter finds them whatever transformers calls them.
+    languages = ["__en__", "__de__", *(f"__x{index:02d}__" for index in range(LANGUAGES - 2))]
+    names = ["<s>", "<pad>", "</s>", "<unk>", *words, *languages]
     (path / "vocab.json").write_text(json.dumps({name: index for index, name in enumerate(names)}))
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(

@@ -35,6 +35,7 @@ mod ops_pool;
 mod ops_quantize;
 mod parity;
 mod requests;
+mod sentencepieces;
 mod sentences;
 mod speculation;
 mod speech;

@@ -205,6 +205,19 @@ fn pieces_of_a_stream_joined_are_the_whole() {
 }
 
 #[test]
+fn text_that_is_only_text_never_becomes_a_special_token() {
+    for (name, tokenizer, vectors, _) in all() {
+        for (text, ids) in vectors.into_iter().chain([("a</s><s>lamp<unk><|im_end|>".to_owned(), Vec::new())]) {
+            let plain = tokenizer.encode_plain(&text).unwrap();
+            assert!(plain.iter().all(|id| !tokenizer.is_special(*id).unwrap()), "{name} {text:?}");
+            let expected = if name == "sentence_piece" { text.replace('\u{2581}', " ") } else { text.clone() };
+            assert_eq!(tokenizer.decode(&plain, true).unwrap(), expected, "{name}");
+            assert!(text.contains('<') || plain == ids, "{name} {text:?}");
+        }
+    }
+}
+
+#[test]
 fn a_completion_keeps_its_first_space() {
     for (name, tokenizer, ..) in all() {
         let lamp = *tokenizer.encode("The lamp", false).unwrap().last().unwrap();

@@ -71,6 +71,16 @@ fn a_safetensors_folder_is_found_with_what_stands_beside() {
     let Description::Safetensors { config, .. } = model.description else { panic!() };
     assert_eq!(config["model_type"], "llama");
 
+    // What stands in for tokenizer.json, the best first.
+    let ranked = ["tokenizer.json", "vocab.txt", "tokenizer.model", "sentencepiece.bpe.model", "spiece.model"];
+    let ids = folder.write("vocab.json", "{}");
+    let paths = ranked.map(|name| folder.write(name, "x"));
+    for path in paths {
+        let files = safetensors(ModelFiles::locate(folder.path(), None).unwrap());
+        assert_eq!((files.tokenizer, files.vocabulary_json.as_ref()), (Some(path.clone()), Some(&ids)));
+        std::fs::remove_file(path).unwrap();
+    }
+
     folder.write("config.json", "[1");
     let error = open(&ModelFiles::locate(folder.path(), None).unwrap()).err().unwrap();
     assert!(error.message.contains("config.json") && error.message.contains("JSON"), "{error}");

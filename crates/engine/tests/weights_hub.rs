@@ -70,6 +70,8 @@ fn a_safetensors_model_is_fetched_whole_and_only_what_is_needed() {
         &[
             ("config.json", CONFIG, false),
             ("tokenizer.json", b"{}", false),
+            ("tokenizer.model", b"unwanted", true),
+            ("vocab.json", b"unwanted", false),
             ("chat_template.jinja", b"{{ x }}", false),
             ("model.safetensors", &weights, true),
             ("pytorch_model.bin", b"unwanted", true),
@@ -84,10 +86,9 @@ fn a_safetensors_model_is_fetched_whole_and_only_what_is_needed() {
     assert_eq!(std::fs::read(&files.weights[0]).unwrap(), weights);
     assert!(files.tokenizer.is_some() && files.chat_template_jinja.is_some() && files.generation_config.is_none());
     let seen = hub.seen();
-    assert!(
-        !seen.iter().any(|request| request.path.contains("pytorch") || request.path.contains("README")),
-        "{seen:?}"
-    );
+    for unwanted in ["pytorch", "README", "tokenizer.model", "vocab.json"] {
+        assert!(!seen.iter().any(|request| request.path.contains(unwanted)), "{seen:?}");
+    }
 
     let pieces = progress.pieces.lock().unwrap();
     assert!(pieces.contains(&("model.safetensors".to_owned(), 300_000, 300_000)), "{pieces:?}");

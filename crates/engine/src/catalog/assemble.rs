@@ -27,7 +27,7 @@ use crate::pipelines::text::TextPipeline;
 use crate::pipelines::{SpeechModel, TextEncoder, TextModel, TranslationModel};
 use crate::progress::Progress;
 use crate::scheduler::speculation::draft_model::Draft;
-use crate::tokens::{Tokenizer, vocab_txt};
+use crate::tokens::{SentencePieceFiles, Tokenizer, vocab_txt};
 use crate::vectors::Capabilities;
 use crate::weights::{self, Description, ModelFiles, OpenModel, SafetensorsFiles, Weights};
 
@@ -263,21 +263,30 @@ pub(super) fn embedding_rows(weights: &dyn Weights) -> Result<usize> {
     rows.ok_or_else(|| Error::unreadable("the model has no tensor \"token_embd.weight\""))
 }
 
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))
+}
+
 pub(super) fn read_json(path: &Path) -> Result<Value> {
-    let bytes = std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))?;
+    let bytes = read_file(path)?;
     serde_json::from_slice(&bytes).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))
 }
 
 pub(super) fn tokenizer_path(files: &SafetensorsFiles) -> Result<&Path> {
-    let missing =
-        || Error::unreadable(format!("there is no tokenizer.json (nor vocab.txt) beside {}", files.config.display()));
+    let missing = || {
+        Error::unreadable(format!(
+            "there is no tokenizer.json (nor vocab.txt, tokenizer.model, sentencepiece.bpe.model or spiece.model) \
+             beside {}",
+            files.config.display()
+        ))
+    };
     files.tokenizer.as_deref().ok_or_else(missing)
 }
 
 /// The tokenizer that lies beside safetensors, with the template and end tokens of the files around it.
 pub(super) fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) -> Result<Tokenizer> {
     let path = tokenizer_path(files)?;
-    let json = std::fs::read(path).map_err(|error| Error::unreadable(format!("{}: {error}", path.display())))?;
+    let bytes = read_file(path)?;
     let optional = |path: &Option<std::path::PathBuf>| path.as_deref().map(read_json).transpose();
     let mut tokenizer_config = optional(&files.tokenizer_config)?.unwrap_or_else(|| Value::Object(Default::default()));
     // A template in a file of its own wins over the one in tokenizer_config.json.
@@ -292,9 +301,18 @@ pub(super) fn tokenizer_beside(files: &SafetensorsFiles, config_json: &Value) ->
         object.insert("chat_template".to_owned(), template);
     }
     let generation = optional(&files.generation_config)?;
-    let is_vocabulary = path.file_name().is_some_and(|name| name == vocab_txt::FILE_NAME);
-    let json = if is_vocabulary { vocab_txt::tokenizer_json(&json, Some(&tokenizer_config))? } else { json };
-    let tokenizer = Tokenizer::from_json(&json, Some(&tokenizer_config), generation.as_ref())?;
+    let (config, generation) = (Some(&tokenizer_config), generation.as_ref());
+    let tokenizer = if path.extension().is_some_and(|extension| extension == "model") {
+        let vocabulary = files.vocabulary_json.as_deref().map(read_file).transpose()?;
+        let model_type = config_json.get("model_type").and_then(Value::as_str);
+        let vocabulary = vocabulary.as_deref();
+        let files = SentencePieceFiles { model: &bytes, vocabulary, config, generation, model_type };
+        Tokenizer::from_sentencepiece(&files).map_err(|error| error.context(path.display()))?
+    } else if path.file_name().is_some_and(|name| name == vocab_txt::FILE_NAME) {
+        Tokenizer::from_json(&vocab_txt::tokenizer_json(&bytes, config)?, config, generation)?
+    } else {
+        Tokenizer::from_json(&bytes, config, generation)?
+    };
     let ends: Vec<u32> = match config_json.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.iter().filter_map(Value::as_u64).map(|id| id as u32).collect(),
         Some(id) => id.as_u64().map(|id| id as u32).into_iter().collect(),

@@ -98,7 +98,7 @@ fn pieces(text: &str, source: u32, traits: &TranslationTraits, tokenizer: &Token
             // What was written without a space between the sentences gets one.
             pieces.push_back(Piece::Kept(" ".to_owned()));
         }
-        let tokens = tokenizer.encode(sentence, false)?;
+        let tokens = tokenizer.encode_plain(sentence)?;
         for (index, part) in passages::parts(&tokens, room, begins_word).into_iter().enumerate() {
             if index > 0 {
                 pieces.push_back(Piece::Kept(" ".to_owned()));

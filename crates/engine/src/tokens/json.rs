@@ -9,7 +9,7 @@ use tokenizers::DecoderWrapper;
 
 use super::ends::Ends;
 use super::pieces::{Pieces, Speller, Spelling};
-use super::{Inner, Model, Tokenizer};
+use super::{FirstSpaces, Inner, Model, Tokenizer};
 use crate::error::{Error, Result};
 
 /// A text whose encoding tells what the file puts before and after a text.
@@ -34,28 +34,39 @@ pub(super) fn tokenizer(json: &[u8], config: Option<&Value>, generation: Option<
 
     let (pieces, strip_first_space) = pieces(&library)?;
     let count = pieces.len() as u64;
-    let mut ends = Ends::default();
-    eos.into_iter()
-        .chain(ids(generation, "eos_token_id"))
-        .filter(|id| u64::from(*id) < count)
-        .for_each(|id| ends.add(id));
     let specials = library.get_added_vocabulary();
-    ends.add_by_name(|name| library.token_to_id(name).filter(|_| specials.is_special_token(name)));
+    let special = |name: &str| library.token_to_id(name).filter(|_| specials.is_special_token(name));
+    let ends = ends(eos, generation, count, special);
 
     let bos = bos.filter(|id| u64::from(*id) < count);
     let templates = config.map(templates).unwrap_or_default();
+    let first_spaces = FirstSpaces::one(strip_first_space);
     let inner =
-        Inner { model: Model::Library(Box::new(library)), pieces, strip_first_space, prefix, suffix, bos, templates };
+        Inner { model: Model::Library(Box::new(library)), pieces, first_spaces, prefix, suffix, bos, templates };
     Ok(Tokenizer::new(inner, ends, [None; 3]))
 }
 
+/// What ends an answer: what the files name, of `count` tokens there are, and what is known by name.
+pub(super) fn ends(
+    eos: Option<u32>,
+    generation: Option<&Value>,
+    count: u64,
+    special: impl Fn(&str) -> Option<u32>,
+) -> Ends {
+    let mut ends = Ends::default();
+    let named = eos.into_iter().chain(ids(generation, "eos_token_id"));
+    named.filter(|id| u64::from(*id) < count).for_each(|id| ends.add(id));
+    ends.add_by_name(special);
+    ends
+}
+
 /// A special token of a config: its text, or an object with the text as `content`.
-fn token_text(value: &Value) -> Option<&str> {
+pub(super) fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 /// One id or a list of them.
-fn ids<'a>(object: Option<&'a Value>, key: &str) -> impl Iterator<Item = u32> + use<'a> {
+pub(super) fn ids<'a>(object: Option<&'a Value>, key: &str) -> impl Iterator<Item = u32> + use<'a> {
     let value = object.and_then(|object| object.get(key));
     let list = value.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     value.into_iter().chain(list).filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok())
@@ -76,7 +87,7 @@ fn surroundings(library: &tokenizers::Tokenizer) -> Result<(Vec<u32>, Vec<u32>)>
 }
 
 /// A config that says `add_bos_token` or `add_eos_token` overrules what the tokenizer's own file does.
-fn apply(config: Option<&Value>, key: &str, token: Option<u32>, tokens: &mut Vec<u32>) {
+pub(super) fn apply(config: Option<&Value>, key: &str, token: Option<u32>, tokens: &mut Vec<u32>) {
     let Some((wanted, token)) = config.and_then(|config| config.get(key)?.as_bool()).zip(token) else { return };
     if wanted && !tokens.contains(&token) {
         tokens.push(token);
@@ -86,7 +97,7 @@ fn apply(config: Option<&Value>, key: &str, token: Option<u32>, tokens: &mut Vec
 }
 
 /// Chat templates by name: one that has no name is `default`.
-fn templates(config: &Value) -> Vec<(String, String)> {
+pub(super) fn templates(config: &Value) -> Vec<(String, String)> {
     match config.get("chat_template") {
         Some(Value::String(template)) => vec![("default".to_owned(), template.clone())],
         Some(Value::Array(list)) => {

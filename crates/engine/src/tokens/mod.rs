@@ -21,6 +21,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokenizers::tokenizer::pre_tokenizer::PreTokenizedString;
+use tokenizers::{Model as _, Normalizer as _, OffsetReferential, OffsetType, PreTokenizer as _};
 
 use self::pieces::Pieces;
 use self::sentencepiece::SentencePiece;
@@ -28,6 +30,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use self::fill_in::FillIn;
 pub use self::framed::Framed;
+pub use self::sentencepiece::{M2M100_LANGUAGES, SentencePieceFiles};
 pub use self::stop::StopMatcher;
 pub use self::stream::{Piece, TokenStream};
 pub use self::vocabulary::Vocabulary;
@@ -47,13 +50,39 @@ pub struct Tokenizer {
 struct Inner {
     model: Model,
     pieces: Pieces,
-    /// Whether decoding drops a space at the very beginning, since encoding put one there.
-    strip_first_space: bool,
+    first_spaces: FirstSpaces,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     bos: Option<u32>,
     /// Chat templates by name.
     templates: Vec<(String, String)>,
+}
+
+/// What decoding does with spaces at the very beginning, where encoding put one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstSpaces {
+    /// They stay.
+    Kept,
+    /// The first token loses one.
+    OneDropped,
+    /// Every token loses one until there is some text.
+    AllDropped,
+}
+
+impl FirstSpaces {
+    fn one(dropped: bool) -> Self {
+        if dropped { Self::OneDropped } else { Self::Kept }
+    }
+
+    /// What of a token's bytes belongs to the text; `at_begin` while there is none yet.
+    fn drop_from<'a>(self, bytes: &'a [u8], at_begin: &mut bool) -> &'a [u8] {
+        if !*at_begin || bytes.is_empty() {
+            return bytes;
+        }
+        let left = bytes.strip_prefix(b" ").filter(|_| self != Self::Kept).unwrap_or(bytes);
+        *at_begin = self == Self::AllDropped && left.is_empty();
+        left
+    }
 }
 
 /// Who turns text into ids.
@@ -77,6 +106,14 @@ impl Tokenizer {
     /// `ModelUnreadable` for an unknown model or pre-tokenizer, lengths that do not agree, ids beyond the end.
     pub fn from_vocabulary(vocabulary: Vocabulary) -> Result<Self> {
         vocabulary.into_tokenizer()
+    }
+
+    /// The tokenizer of a SentencePiece model, for a folder without `tokenizer.json`.
+    ///
+    /// # Errors
+    /// `ModelUnreadable` for a damaged file, or a tokenizer that gives the pieces other ids than these files say.
+    pub fn from_sentencepiece(files: &SentencePieceFiles<'_>) -> Result<Self> {
+        sentencepiece::folder::tokenizer(files)
     }
 
     /// `marks` are the ids of prefix, suffix and middle mark, where a file says them.
@@ -107,12 +144,9 @@ impl Tokenizer {
     /// # Errors
     /// `ContextLengthExceeded` for a text of more than 8 MiB; `Internal` when the vocabulary cannot spell the text.
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        if text.len() > TEXT_BYTES_MAX {
-            let message = format!("A text of {} bytes is too long; {TEXT_BYTES_MAX} are the most.", text.len());
-            return Err(Error::new(ErrorKind::ContextLengthExceeded, message));
-        }
+        check_length(text)?;
         let mut ids = match &self.inner.model {
-            Model::SentencePiece(model) => model.encode(text),
+            Model::SentencePiece(model) => model.encode(text)?,
             Model::Library(library) => {
                 let encoding = library.encode_fast(text, false).map_err(|error| Error::internal(error.to_string()))?;
                 encoding.get_ids().to_vec()
@@ -129,19 +163,43 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of `text` taken as text and nothing else: names of special tokens in it are spelled, so that whoever wrote
+    /// it cannot make the model read a mark. Nothing is added around it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        check_length(text)?;
+        let library = match &self.inner.model {
+            Model::SentencePiece(model) => return model.encode_plain(text),
+            Model::Library(library) => library,
+        };
+        let failed = |error: tokenizers::Error| Error::internal(error.to_string());
+        let mut parts = PreTokenizedString::from(text);
+        if let Some(normalizer) = library.get_normalizer() {
+            parts.normalize(|part| normalizer.normalize(part)).map_err(failed)?;
+        }
+        if let Some(pre_tokenizer) = library.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut parts).map_err(failed)?;
+        }
+        parts.tokenize(|part| library.get_model().tokenize(part.get())).map_err(failed)?;
+        let parts = parts.get_splits(OffsetReferential::Original, OffsetType::None);
+        Ok(parts.iter().filter_map(|(_, _, tokens)| tokens.as_ref()).flatten().map(|token| token.id).collect())
+    }
+
     /// The text of `ids`, without special tokens if `skip_special`. Bytes that are no UTF-8 become U+FFFD.
     ///
     /// # Errors
     /// `InvalidRequest` for an id beyond the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let mut bytes = Vec::with_capacity(ids.len() * 4);
+        let mut at_begin = true;
         for id in ids {
             if !(skip_special && self.is_special(*id)?) {
-                bytes.extend_from_slice(self.token_bytes(*id)?);
+                bytes.extend_from_slice(self.inner.first_spaces.drop_from(self.token_bytes(*id)?, &mut at_begin));
             }
         }
-        let stripped = bytes.strip_prefix(b" ").filter(|_| self.inner.strip_first_space);
-        Ok(String::from_utf8_lossy(stripped.unwrap_or(&bytes)).into_owned())
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// The bytes that token `id` adds to a text; of a special token, its name. They need not be whole characters.
@@ -172,7 +230,7 @@ impl Tokenizer {
     pub fn id_of(&self, text: &str) -> Option<u32> {
         match &self.inner.model {
             Model::Library(library) => library.token_to_id(text),
-            Model::SentencePiece(model) => model.ids.get(text).copied(),
+            Model::SentencePiece(model) => model.id_of(text),
         }
     }
 
@@ -227,6 +285,14 @@ impl Tokenizer {
     pub fn chat_template_named(&self, name: &str) -> Option<&str> {
         self.inner.templates.iter().find(|(known, _)| known == name).map(|(_, template)| template.as_str())
     }
+}
+
+fn check_length(text: &str) -> Result<()> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("A text of {} bytes is too long; {TEXT_BYTES_MAX} are the most.", text.len());
+    Err(Error::new(ErrorKind::ContextLengthExceeded, message))
 }
 
 impl fmt::Debug for Tokenizer {

@@ -1,7 +1,15 @@
-//! SentencePiece's byte pair encoding from pieces and scores alone, as files of model type `llama` carry it.
-//! `vocabulary.rs` builds it; `Tokenizer::encode` runs it.
+//! SentencePiece from pieces and scores alone: its byte pair encoding, as GGUF files of model type `llama` carry it, and
+//! the unigram model of its own files.
+//! `vocabulary.rs` and `folder.rs` build it; `Tokenizer::encode` runs it.
 //! *Invariant*: of all neighbours whose join is a piece, the one with the best score is joined first, and of equals
 //! the leftmost; what is no piece falls back to bytes, so no text is lost while the vocabulary has the byte pieces.
+
+mod file;
+pub(super) mod folder;
+mod m2m100;
+mod normalizer;
+mod prefixes;
+mod unigram;
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
@@ -9,22 +17,49 @@ use std::collections::{BinaryHeap, HashMap};
 use tokenizers::tokenizer::pre_tokenizer::PreTokenizedString;
 use tokenizers::{AddedVocabulary, NormalizerWrapper, OffsetReferential, OffsetType};
 
+pub use self::folder::SentencePieceFiles;
+pub use self::m2m100::M2M100_LANGUAGES;
+pub(super) use self::normalizer::Normalizer;
+use self::unigram::Unigram;
+use crate::error::Result;
+
 /// What stands for a space in the pieces.
 const SPACE: &str = "\u{2581}";
 
 /// No neighbour on that side.
 const NONE: u32 = u32::MAX;
 
-/// The model: pieces, scores, bytes, and the tokens that are cut out of a text before it is encoded.
+/// The model: pieces, scores, bytes, and the tokens that are cut out of a text before it is encoded. A piece's place is
+/// where it stands in the file; that is its id unless `given` says another.
 pub(super) struct SentencePiece {
-    pub(super) ids: HashMap<String, u32>,
+    /// Places of the pieces that text may become.
+    pub(super) places: HashMap<String, u32>,
+    /// By place.
     pub(super) scores: Vec<f32>,
-    /// By id, pieces that may be joined through but not given out; they come apart again. Empty where there are none.
+    /// By place, pieces that may be joined through but not given out; they come apart again. Empty where there are none.
     pub(super) unused: Vec<bool>,
+    /// The ids of bytes.
     pub(super) byte_ids: [Option<u32>; 256],
+    /// The id for what cannot be spelled.
     pub(super) unknown: Option<u32>,
     pub(super) added: AddedVocabulary,
-    pub(super) add_space_prefix: bool,
+    pub(super) normalizer: Normalizer,
+    pub(super) further: Further,
+}
+
+/// What GGUF files do not say of a model, and the names of special tokens; the default is theirs.
+#[derive(Default)]
+pub(super) struct Further {
+    /// Another way to cut a text than by joining neighbours.
+    pub(super) unigram: Option<Unigram>,
+    /// Unknown characters side by side are one token.
+    pub(super) fuse_unknown: bool,
+    /// Only a stretch that begins the whole text gets the space in front, not one that follows a token.
+    pub(super) space_once: bool,
+    /// Ids by place; empty if they are the same.
+    pub(super) given: Vec<u32>,
+    /// Ids of the tokens that are no pieces of text.
+    pub(super) names: HashMap<String, u32>,
 }
 
 /// A run of bytes that is one piece so far, linked to its neighbours.
@@ -35,6 +70,16 @@ struct Symbol {
     length: u32,
     previous: u32,
     next: u32,
+    /// It stays as it is.
+    frozen: bool,
+}
+
+/// A run of bytes that comes out as one piece, or as none that is known.
+#[derive(Clone, Copy)]
+struct Run {
+    begin: u32,
+    length: u32,
+    place: Option<u32>,
 }
 
 /// Two neighbours whose join is a piece.
@@ -68,28 +113,56 @@ impl Eq for Pair {}
 
 impl SentencePiece {
     /// Token ids of `text`. The names of special and user-defined tokens in it become those tokens; a stretch that
-    /// begins the text or follows such a token gets the space in front, as llama.cpp does it. The text's length must fit
-    /// into 30 bits.
-    pub(super) fn encode(&self, text: &str) -> Vec<u32> {
+    /// begins the text or follows such a token gets the space in front, as llama.cpp does it.
+    pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
         let stretches: PreTokenizedString = self.added.extract_and_normalize(None::<&NormalizerWrapper>, text);
-        let mut after_token = true;
-        for (stretch, _, tokens) in stretches.get_splits(OffsetReferential::Original, OffsetType::None) {
+        let stretches = stretches.get_splits(OffsetReferential::Original, OffsetType::None);
+        for (index, (stretch, _, tokens)) in stretches.into_iter().enumerate() {
             match tokens {
                 Some(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
-                None if stretch.is_empty() => continue,
-                None => {
-                    let prefix = if self.add_space_prefix && after_token { SPACE } else { "" };
-                    self.encode_stretch(&format!("{prefix}{}", stretch.replace(' ', SPACE)), &mut ids);
-                }
+                None => self.encode_stretch(stretch, index == 0 || !self.further.space_once, &mut ids)?,
             }
-            after_token = tokens.is_some();
         }
-        ids
+        Ok(ids)
     }
 
-    fn encode_stretch(&self, text: &str, ids: &mut Vec<u32>) {
-        let mut symbols = symbols(text);
+    /// Token ids of `text` as text and nothing else: names of special tokens in it are spelled.
+    pub(super) fn encode_plain(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        self.encode_stretch(text, true, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// The id of a token by its spelling.
+    pub(super) fn id_of(&self, text: &str) -> Option<u32> {
+        let further = &self.further;
+        let piece = || self.places.get(text).map(|place| self.given(*place));
+        // A piece that has no id of its own comes out as the unknown one but is not called so.
+        let own = || piece().filter(|id| further.given.is_empty() || Some(*id) != self.unknown);
+        further.names.get(text).copied().or_else(own)
+    }
+
+    fn given(&self, place: u32) -> u32 {
+        self.further.given.get(place as usize).copied().unwrap_or(place)
+    }
+
+    fn encode_stretch(&self, stretch: &str, first_space: bool, ids: &mut Vec<u32>) -> Result<()> {
+        if stretch.is_empty() {
+            return Ok(());
+        }
+        let text = self.normalizer.normalize(stretch, first_space)?;
+        let runs = match &self.further.unigram {
+            Some(unigram) => unigram.cut(&text, self.further.fuse_unknown),
+            None => self.join(&text),
+        };
+        runs.into_iter().for_each(|run| self.give_out(&text, run, ids));
+        Ok(())
+    }
+
+    /// Joins neighbours until no join is a piece. The text's length must fit into 30 bits.
+    fn join(&self, text: &str) -> Vec<Run> {
+        let mut symbols = self.symbols(text);
         let mut pairs = BinaryHeap::with_capacity(symbols.len());
         for right in 1..symbols.len() {
             self.consider(text, &symbols, right as u32 - 1, right as u32, &mut pairs);
@@ -112,9 +185,11 @@ impl SentencePiece {
             self.consider(text, &symbols, joined.previous, pair.left, &mut pairs);
             self.consider(text, &symbols, pair.left, joined.next, &mut pairs);
         }
+        let mut runs = Vec::with_capacity(symbols.len() / 2);
         for symbol in symbols.iter().filter(|symbol| symbol.length > 0) {
-            self.give_out(text, symbol.begin, symbol.length, &joins_of_unused, ids);
+            self.take_apart(text, symbol.begin, symbol.length, &joins_of_unused, &mut runs);
         }
+        runs
     }
 
     /// Queues the join of two neighbours if it is a piece.
@@ -122,52 +197,75 @@ impl SentencePiece {
         if left == NONE || right == NONE {
             return;
         }
-        let (begin, length) =
-            (symbols[left as usize].begin, symbols[left as usize].length + symbols[right as usize].length);
-        if let Some(id) = self.id(text, begin, length) {
-            pairs.push(Pair { score: self.scores[id as usize], left, right, length });
+        let (first, second) = (symbols[left as usize], symbols[right as usize]);
+        let length = first.length + second.length;
+        if let Some(place) = self.place(text, first.begin, length).filter(|_| !first.frozen && !second.frozen) {
+            pairs.push(Pair { score: self.scores[place as usize], left, right, length });
         }
     }
 
-    /// The ids of one run: its own, those of its halves where the piece is unused, or those of its bytes.
-    fn give_out(&self, text: &str, begin: u32, length: u32, halves: &HashMap<(u32, u32), u32>, ids: &mut Vec<u32>) {
+    /// What one run comes out as: itself, or its halves where the piece is unused.
+    fn take_apart(&self, text: &str, begin: u32, length: u32, halves: &HashMap<(u32, u32), u32>, out: &mut Vec<Run>) {
         let mut runs = vec![(begin, length)];
         while let Some((begin, length)) = runs.pop() {
             if let Some(&left) = halves.get(&(begin, length)) {
                 runs.push((begin + left, length - left));
                 runs.push((begin, left));
-            } else if let Some(id) = self.id(text, begin, length) {
-                ids.push(id);
             } else {
-                let bytes = &text.as_bytes()[begin as usize..(begin + length) as usize];
-                match bytes.iter().map(|byte| self.byte_ids[usize::from(*byte)]).collect::<Option<Vec<_>>>() {
-                    Some(bytes) => ids.extend(bytes),
-                    None => ids.extend(self.unknown),
-                }
+                let run = Run { begin, length, place: self.place(text, begin, length) };
+                push_run(out, run, self.further.fuse_unknown);
+            }
+        }
+    }
+
+    /// The ids of one run: that of its piece, or those of its bytes.
+    fn give_out(&self, text: &str, run: Run, ids: &mut Vec<u32>) {
+        if let Some(place) = run.place {
+            return ids.push(self.given(place));
+        }
+        let text = &text[run.begin as usize..(run.begin + run.length) as usize];
+        match text.bytes().map(|byte| self.byte_ids[usize::from(byte)]).collect::<Option<Vec<_>>>() {
+            Some(bytes) => ids.extend(bytes),
+            None => {
+                // A vocabulary of its own may have a word that is no piece.
+                let word = self.further.names.get(text).filter(|_| !self.added.is_special_token(text));
+                ids.extend(word.copied().or(self.unknown));
             }
         }
     }
 
     fn is_unused(&self, text: &str, symbol: Symbol) -> bool {
-        !self.unused.is_empty() && self.id(text, symbol.begin, symbol.length).is_some_and(|id| self.unused[id as usize])
+        !self.unused.is_empty()
+            && self.place(text, symbol.begin, symbol.length).is_some_and(|place| self.unused[place as usize])
     }
 
-    fn id(&self, text: &str, begin: u32, length: u32) -> Option<u32> {
-        self.ids.get(&text[begin as usize..(begin + length) as usize]).copied()
+    fn place(&self, text: &str, begin: u32, length: u32) -> Option<u32> {
+        self.places.get(&text[begin as usize..(begin + length) as usize]).copied()
+    }
+
+    /// One symbol for each character, or for each word that must stay whole.
+    fn symbols(&self, text: &str) -> Vec<Symbol> {
+        let mut symbols: Vec<Symbol> = Vec::with_capacity(text.chars().count());
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            let whole = self.normalizer.longest_symbol(rest);
+            let length = whole.unwrap_or(character.len_utf8());
+            let (begin, index) = ((text.len() - rest.len()) as u32, symbols.len() as u32);
+            let previous = index.checked_sub(1).unwrap_or(NONE);
+            symbols.push(Symbol { begin, length: length as u32, previous, next: index + 1, frozen: whole.is_some() });
+            rest = &rest[length..];
+        }
+        if let Some(last) = symbols.last_mut() {
+            last.next = NONE;
+        }
+        symbols
     }
 }
 
-/// One symbol for each character.
-fn symbols(text: &str) -> Vec<Symbol> {
-    let count = text.chars().count();
-    let mut symbols = Vec::with_capacity(count);
-    for (index, (begin, character)) in text.char_indices().enumerate() {
-        symbols.push(Symbol {
-            begin: begin as u32,
-            length: character.len_utf8() as u32,
-            previous: if index == 0 { NONE } else { index as u32 - 1 },
-            next: if index + 1 == count { NONE } else { index as u32 + 1 },
-        });
+/// Adds a run; unknown neighbours become one if `fuse`.
+fn push_run(runs: &mut Vec<Run>, run: Run, fuse: bool) {
+    match runs.last_mut() {
+        Some(last) if fuse && last.place.is_none() && run.place.is_none() => last.length += run.length,
+        _ => runs.push(run),
     }
-    symbols
 }

@@ -3,7 +3,7 @@
 //! *Invariant*: the pieces joined are `Tokenizer::decode` of all ids up to the stop, and each costs its own length.
 
 use super::stop::StopMatcher;
-use super::{Tokenizer, stop};
+use super::{FirstSpaces, Tokenizer, stop};
 use crate::error::Result;
 
 /// What a token added to the text.
@@ -29,7 +29,7 @@ pub struct TokenStream {
 impl TokenStream {
     /// A stream whose pieces joined are what `tokenizer.decode(ids, skip_special)` gives.
     pub fn new(tokenizer: Tokenizer, skip_special: bool) -> Self {
-        let at_begin = tokenizer.inner.strip_first_space;
+        let at_begin = tokenizer.inner.first_spaces != FirstSpaces::Kept;
         Self { tokenizer, skip_special, at_begin, pending: Vec::new(), stop: stop::StopMatcher::default() }
     }
 
@@ -58,11 +58,8 @@ impl TokenStream {
         if self.skip_special && self.tokenizer.is_special(id)? {
             return Ok(Piece { text: String::new(), stopped: self.stopped() });
         }
-        let mut bytes = self.tokenizer.token_bytes(id)?;
-        if self.at_begin && !bytes.is_empty() {
-            bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
-            self.at_begin = false;
-        }
+        let bytes = self.tokenizer.token_bytes(id)?;
+        let bytes = self.tokenizer.inner.first_spaces.drop_from(bytes, &mut self.at_begin);
         self.pending.extend_from_slice(bytes);
         let (text, rest) = whole_characters(&self.pending);
         self.pending.drain(..self.pending.len() - rest);

@@ -13,8 +13,8 @@ use tokenizers::{AddedToken, AddedVocabulary, NormalizerWrapper};
 
 use super::pieces::{Pieces, Speller, Spelling, byte_of};
 use super::pretokenizers::family;
-use super::sentencepiece::SentencePiece;
-use super::{Inner, Model, Tokenizer, ends};
+use super::sentencepiece::{Further, Normalizer, SentencePiece};
+use super::{FirstSpaces, Inner, Model, Tokenizer, ends};
 use crate::error::{Error, Result};
 
 /// What a file says about its tokens, in GGUF's terms (`tokenizer.ggml.*`); `None` where it says nothing.
@@ -102,7 +102,7 @@ impl Vocabulary {
         let inner = Inner {
             model,
             pieces: self.pieces()?,
-            strip_first_space: self.strips_first_space(),
+            first_spaces: FirstSpaces::one(self.strips_first_space()),
             prefix: first.filter(|_| self.add_bos.unwrap_or(bos)).into_iter().collect(),
             suffix: last.filter(|_| self.add_eos.unwrap_or(eos)).into_iter().collect(),
             bos: first,
@@ -248,26 +248,21 @@ impl Vocabulary {
         }
         let unused = |id| self.token_type(id) == UNUSED;
         let has_unused = (0..self.tokens.len()).any(unused);
+        // Text becomes a special token by its name alone, never by joining pieces.
+        let is_special = |id: u32| matches!(self.token_type(id as usize), UNKNOWN | CONTROL);
+        let tokens = self.tokens.iter().cloned().zip(0..);
+        let (names, places) = tokens.partition(|(_, id)| is_special(*id));
         Ok(Model::SentencePiece(Box::new(SentencePiece {
-            ids: self.tokens.iter().cloned().zip(0..).collect(),
+            places,
             // Adding zero makes a negative zero an ordinary one, so that the two tie.
             scores: self.scores.iter().map(|score| score + 0.0).collect(),
             unused: (0..if has_unused { self.tokens.len() } else { 0 }).map(unused).collect(),
             byte_ids,
             unknown: self.unk,
-            added: self.added_vocabulary()?,
-            add_space_prefix: self.add_space_prefix.unwrap_or(true),
+            added: added_vocabulary(self.cut_out(), self.added_tokens())?,
+            normalizer: Normalizer::plain(self.add_space_prefix.unwrap_or(true)),
+            further: Further { names, ..Further::default() },
         })))
-    }
-
-    /// The tokens to cut out, with their ids, free of any model.
-    fn added_vocabulary(&self) -> Result<AddedVocabulary> {
-        let unreadable = |error: tokenizers::Error| Error::unreadable(error.to_string());
-        let ids = self.cut_out().map(|(id, text)| (text.to_owned(), id)).collect();
-        let names = WordLevel::builder().vocab(ids).build().map_err(unreadable)?;
-        let mut added = AddedVocabulary::new();
-        added.add_tokens(self.added_tokens(), &names, None::<&NormalizerWrapper>).map_err(unreadable)?;
-        Ok(added)
     }
 
     /// Word pieces: files mark the beginning of a word with U+2581 where BERT marks the continuation with `##`.
@@ -294,4 +289,17 @@ impl Vocabulary {
             .map_err(|error| Error::unreadable(error.to_string()))?;
         Ok(Model::Library(Box::new(tokenizer)))
     }
+}
+
+/// Tokens to cut out of texts, free of any model: ids and names, and the same names with how they are found.
+pub(super) fn added_vocabulary<'a>(
+    ids: impl Iterator<Item = (u32, &'a str)>,
+    tokens: Vec<AddedToken>,
+) -> Result<AddedVocabulary> {
+    let unreadable = |error: tokenizers::Error| Error::unreadable(error.to_string());
+    let ids = ids.map(|(id, text)| (text.to_owned(), id)).collect();
+    let names = WordLevel::builder().vocab(ids).build().map_err(unreadable)?;
+    let mut added = AddedVocabulary::new();
+    added.add_tokens(tokens, &names, None::<&NormalizerWrapper>).map_err(unreadable)?;
+    Ok(added)
 }

@@ -12,15 +12,23 @@ use super::gguf::PartName;
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const VOCABULARY: &str = "vocab.txt";
+/// SentencePiece models, by the names that families give them.
+pub(crate) const SENTENCE_PIECES: [&str; 3] = ["tokenizer.model", "sentencepiece.bpe.model", "spiece.model"];
+/// Ids of the pieces, where they are not their places.
+pub(crate) const VOCABULARY_JSON: &str = "vocab.json";
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 pub(crate) const TEMPLATE_JINJA: &str = "chat_template.jinja";
 pub(crate) const TEMPLATE_JSON: &str = "chat_template.json";
 /// All of them, with those that tell how vectors are made of texts.
-pub(crate) const COMPANIONS: [&str; 17] = [
+pub(crate) const COMPANIONS: [&str; 21] = [
     CONFIG,
     TOKENIZER,
     VOCABULARY,
+    SENTENCE_PIECES[0],
+    SENTENCE_PIECES[1],
+    SENTENCE_PIECES[2],
+    VOCABULARY_JSON,
     TOKENIZER_CONFIG,
     GENERATION_CONFIG,
     TEMPLATE_JINJA,
@@ -36,6 +44,11 @@ pub(crate) const COMPANIONS: [&str; 17] = [
     "3_Dense/model.safetensors",
     "3_Dense/pytorch_model.bin",
 ];
+
+/// Whether a file is only needed where there is no tokenizer.json, which says more.
+pub(crate) fn stands_in_for_tokenizer(name: &str) -> bool {
+    [VOCABULARY, VOCABULARY_JSON].contains(&name) || SENTENCE_PIECES.contains(&name)
+}
 
 const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const SINGLE: &str = "model.safetensors";

@@ -31,8 +31,11 @@ pub struct SafetensorsFiles {
     pub config: PathBuf,
     /// The weights, one file or all shards.
     pub weights: Vec<PathBuf>,
-    /// `tokenizer.json`, or `vocab.txt` where there is none.
+    /// `tokenizer.json`; where there is none `vocab.txt`, else a SentencePiece model (`tokenizer.model`,
+    /// `sentencepiece.bpe.model` or `spiece.model`).
     pub tokenizer: Option<PathBuf>,
+    /// `vocab.json`, which gives ids to the pieces of some SentencePiece models.
+    pub vocabulary_json: Option<PathBuf>,
     /// `tokenizer_config.json`.
     pub tokenizer_config: Option<PathBuf>,
     /// `generation_config.json`.
@@ -130,7 +133,10 @@ fn beside(folder: &Path, weights: Vec<PathBuf>) -> SafetensorsFiles {
     SafetensorsFiles {
         config: folder.join(choice::CONFIG),
         weights,
-        tokenizer: existing(choice::TOKENIZER).or_else(|| existing(choice::VOCABULARY)),
+        tokenizer: existing(choice::TOKENIZER)
+            .or_else(|| existing(choice::VOCABULARY))
+            .or_else(|| choice::SENTENCE_PIECES.into_iter().find_map(existing)),
+        vocabulary_json: existing(choice::VOCABULARY_JSON),
         tokenizer_config: existing(choice::TOKENIZER_CONFIG),
         generation_config: existing(choice::GENERATION_CONFIG),
         chat_template_jinja: existing(choice::TEMPLATE_JINJA),

@@ -15,7 +15,7 @@ use crate::config::HubConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
-use super::choice::{COMPANIONS, Choice, PYTORCH_SINGLE, SINGLE, Several, TOKENIZER, VOCABULARY, choose};
+use super::choice::{COMPANIONS, Choice, PYTORCH_SINGLE, SINGLE, Several, TOKENIZER, choose, stands_in_for_tokenizer};
 use super::files::ModelFiles;
 use super::safetensors::shards;
 use cache::RepoCache;
@@ -114,8 +114,7 @@ impl Repository<'_> {
             // A folder of its own may hold one set of weights in both forms.
             let twice =
                 |name: &str| name.strip_suffix(PYTORCH_SINGLE).is_some_and(|folder| has(&format!("{folder}{SINGLE}")));
-            // The tokenizer's own file says more than its vocabulary.
-            let needed = |name: &&&str| has(name) && (**name != VOCABULARY || !has(TOKENIZER)) && !twice(name);
+            let needed = |name: &&&str| has(name) && !(has(TOKENIZER) && stands_in_for_tokenizer(name)) && !twice(name);
             wanted.extend(COMPANIONS.iter().filter(needed).map(|name| name.to_string()));
         }
         match &choice {
