@@ -148,14 +148,14 @@ def compare_files(arguments, shape):
     faster = functools.cache(lambda: library("faster-whisper", converted, arguments))
     makers = {
         OURS: lambda: Server(program, source, arguments.threads, "--quantize", "q8_0"),
-        "faster-whisper int8, beams of 5 (its default)": faster,
-        "faster-whisper int8, greedy": faster,
-        "faster-whisper int8, beams of 5, 8 windows together": faster,
-        "faster-whisper int8, greedy, 8 windows together": faster,
+        "faster-whisper int8 beams of 5 (its default)": faster,
+        "faster-whisper int8 greedy": faster,
+        "faster-whisper int8 8 windows together, beams of 5": faster,
+        "faster-whisper int8 8 windows together, greedy": faster,
     }
     if arguments.whisper_cpp and shape:
         cpp = functools.cache(lambda: Side(arguments.whisper_cpp, models.ggml_file(shape), arguments.threads))
-        makers |= {"whisper.cpp q8_0, beams of 5 (its default)": cpp, "whisper.cpp q8_0, greedy": cpp}
+        makers |= {"whisper.cpp q8_0 beams of 5 (its default)": cpp, "whisper.cpp q8_0 greedy": cpp}
     sides = wanted(arguments.sides, makers)
 
     def measure(name, side):
