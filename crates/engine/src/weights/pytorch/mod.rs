@@ -1,6 +1,6 @@
 //! A model in PyTorch's own files (`pytorch_model.bin`, one or shards), memory-mapped: a zip archive in which a pickle
 //! names the tensors and each storage lies as it is.
-//! The decoder takes tensors through [`Weights`], as from safetensors; which repositories still need it: the older ones.
+//! The decoder takes tensors through [`Weights`], as from safetensors; older repositories have nothing else.
 //! Invariant: no code of a pickle is run, and a tensor's bytes stay where the file maps them, unless it is stored in
 //! another order than row after row; such a one is put in order once, when it is first asked for.
 
