@@ -14,7 +14,7 @@ use api::server;
 use api::settings::{Layer, Settings};
 use api::state::State;
 use api::transcribe;
-use engine::{Engine, ModelInfo};
+use engine::{Capabilities, Engine, ModelInfo};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
@@ -168,13 +168,17 @@ fn welcome(settings: &Settings, address: SocketAddr, info: &ModelInfo) -> String
         _ => address,
     };
     let key = if settings.api_key.is_some() { " -H 'Authorization: Bearer KEY'" } else { "" };
+    let (path, body) = match info.capabilities {
+        Capabilities { text_translation: true, .. } => ("translate", r#"{"text": "Hello!", "target_lang": "fr"}"#),
+        Capabilities { embeddings: true, .. } => ("embeddings", r#"{"input": "Hello!"}"#),
+        _ => ("chat/completions", r#"{"messages": [{"role": "user", "content": "Hello!"}]}"#),
+    };
     let mut text = format!(
         "Lampstand is ready at http://{own}/v1\n\
          \x20 model   {} ({}, {}, {:.1} M parameters, {} tokens of context)\n\
          \x20 device  {}\n\
          \x20 memory  {} of weights, {} for keys and values\n\
-         \x20 try     curl http://{own}/v1/chat/completions -H 'Content-Type: application/json'{key} \
-         -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Hello!\"}}]}}'",
+         \x20 try     curl http://{own}/v1/{path} -H 'Content-Type: application/json'{key} -d '{body}'",
         info.name,
         info.family,
         info.quantization,

@@ -216,3 +216,37 @@ fn the_door_refuses_what_it_cannot_do_and_names_the_field() {
     let error = runtime().block_on(async { engine.translate(late).unwrap().finish().await.unwrap_err() });
     assert_eq!(error.kind, ErrorKind::Timeout);
 }
+
+#[test]
+fn who_goes_away_makes_room_and_unloading_tells_who_waits() {
+    let (engine, _folder) = load(1);
+    let long = "Here is a sentence. ".repeat(200);
+    let poll = |translation: &mut engine::Translation| {
+        runtime().block_on(async { translation.next().await.unwrap().unwrap() });
+    };
+    let mut given_up = engine.translate(request(&long)).unwrap();
+    poll(&mut given_up);
+    drop(given_up);
+    // What was in line for it is dropped, or this would wait for ever behind it; its places are free again.
+    let text = runtime().block_on(async { engine.translate(request("Go on.")).unwrap().finish().await.unwrap() });
+    assert!(text.completion_tokens > 0);
+    let mut waiting = engine.translate(request(&long)).unwrap();
+    poll(&mut waiting);
+    engine.unload("toy").unwrap();
+    let error = runtime().block_on(async { waiting.finish().await.unwrap_err() });
+    assert!(matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Overloaded), "{error:?}");
+    assert!(runtime().block_on(waiting.next()).is_none(), "nothing comes behind an error");
+}
+
+#[test]
+fn as_many_translations_as_may_be_are_let_in() {
+    let folder = TempFolder::new("translation-bound");
+    TranslationToy::new().write_folder(folder.path(), FolderType::F16);
+    let engine = Engine::new(EngineConfig { queue_requests_max: 2, ..EngineConfig::default() }).unwrap();
+    engine.load(ModelSource::new("toy", folder.path().to_str().unwrap()), &Silent).unwrap();
+    let held: Vec<_> = (0..2).map(|_| engine.translate(request("a")).unwrap()).collect();
+    let error = engine.translate(request("a")).map(|_| ()).unwrap_err();
+    assert!(error.kind == ErrorKind::Overloaded && error.retry_after_s.is_some(), "{error:?}");
+    drop(held);
+    assert!(engine.translate(request("a")).is_ok());
+}
