@@ -6,6 +6,7 @@ use api::settings::Layer;
 use serde_json::json;
 
 use crate::audio::{Form, refused, tone};
+use crate::command::lampstand;
 use crate::service::Service;
 use crate::temp_folder::TempFolder;
 use crate::toy::folder::FolderType;
@@ -21,6 +22,15 @@ fn toys() -> TempFolder {
     TranslationToy::new().write_folder(&folder.path().join("tongues"), FolderType::F16);
     SpeechToy::new().write_folder(&folder.path().join("ears"), FolderType::F32);
     folder
+}
+
+/// The path of a toy that listens and cannot translate. As in turbo: a decoder far smaller than the encoder knows the
+/// token of translation and was not trained for it.
+fn distilled(folder: &TempFolder) -> String {
+    let mut toy = SpeechToy::new();
+    toy.fixture["config"]["decoder_layers"] = json!(1);
+    toy.write_folder(&folder.path().join("small"), FolderType::F32);
+    folder.path().join("small").to_str().unwrap().to_owned()
 }
 
 fn serve(folder: &TempFolder, name: &str, flags: Layer) -> Service {
@@ -86,11 +96,7 @@ fn texts_asked_at_once_are_translated_as_alone() {
 #[test]
 fn a_recording_whose_model_cannot_translate_is_translated_by_the_one_that_can() {
     let folder = toys();
-    let mut distilled = SpeechToy::new();
-    // As in turbo: a decoder far smaller than the encoder knows the token of translation and was not trained for it.
-    distilled.fixture["config"]["decoder_layers"] = json!(1);
-    distilled.write_folder(&folder.path().join("small"), FolderType::F32);
-    let ears = folder.path().join("small").to_str().unwrap().to_owned();
+    let ears = distilled(&folder);
     let service = serve(&folder, "tongues", Layer { transcription_model: Some(ears), ..Layer::default() });
     let heard = || Form::default().file("a.wav", &tone(2.0)).text("vad_filter", "false").text("language", "de");
     let answer = heard().send(&service, "/v1/audio/translations");
@@ -99,6 +105,26 @@ fn a_recording_whose_model_cannot_translate_is_translated_by_the_one_that_can() 
     let said = heard().send(&service, "/v1/audio/transcriptions");
     assert_eq!((said.status, said.header(BY)), (200, None));
     assert_ne!(answer.json()["text"], said.json()["text"]);
+}
+
+#[test]
+fn the_command_line_translates_with_it_too() {
+    let folder = toys();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("a.wav"), tone(2.0)).unwrap();
+    let (ears, recording, tongues) = (distilled(&folder), path("a.wav"), path("tongues"));
+    let run = |more: &[&str]| {
+        let said = ["transcribe", &recording, "--model", &ears, "--offline", "--language", "de"];
+        lampstand(&[&said, more].concat()).output().unwrap()
+    };
+    let (heard, translated) = (run(&[]), run(&["--translate", "--translation-model", &tongues]));
+    assert!(heard.status.success() && translated.status.success(), "{translated:?}");
+    let lines = |output: &[u8]| output.iter().filter(|&&byte| byte == b'\n').count();
+    assert_eq!(lines(&heard.stdout), lines(&translated.stdout));
+    assert_ne!(heard.stdout, translated.stdout);
+    let refused = run(&["--translate"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("--translation-model"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::cli::{Form, Transcribe};
 use crate::progress::Display;
 use crate::services::models::Models;
+use crate::services::transcription::Listening;
+use crate::services::translation::Translator;
 use crate::settings::Settings;
 use crate::wire::audio::{Format, Transcript, subtitles};
 
@@ -39,11 +41,14 @@ pub async fn run(flags: &Transcribe, settings: &Settings) -> Result<(), String> 
 
 async fn write_down(flags: &Transcribe, settings: &Settings, engine: &Engine, recording: File) -> Result<(), String> {
     let display = Display::new();
-    let model = Models::new(engine.clone(), settings).load_listener(&display).map_err(|error| error.message)?;
+    let models = Models::new(engine.clone(), settings);
+    let model = models.load_listener(&display).map_err(|error| error.message)?;
+    let translator = match flags.translate && !model.capabilities.translation {
+        true => Some(translator(&models, engine, &model.name, &display).await?),
+        false => None,
+    };
     display.clear();
-    if flags.translate && !model.capabilities.translation {
-        return Err(format!("the model `{}` cannot translate; a multilingual one of Whisper's can", model.name));
-    }
+    let lease = models.lease_listener(None).await.map_err(|error| error.message)?;
     let mut writer = Writer::new(flags)?;
     let request = TranscribeRequest {
         file_name: flags.file.file_name().map(|name| name.to_string_lossy().into_owned()),
@@ -52,9 +57,10 @@ async fn write_down(flags: &Transcribe, settings: &Settings, engine: &Engine, re
         timestamps: TimestampGranularities { segment: true, word: flags.format == Form::Json },
         ..TranscribeRequest::new(model.name, AudioSource::File(recording))
     };
-    let mut transcription = engine.transcribe(request).map_err(|error| error.message)?;
+    let listening = Listening::begin(engine, lease, request, translator).await;
+    let mut listening = listening.map_err(|error| error.message)?;
     let bar = Bar::new();
-    while let Some(event) = transcription.next().await {
+    while let Some(event) = listening.next().await {
         match event.map_err(|error| error.message)? {
             TranscriptEvent::Progress { done_seconds, total_seconds } => bar.show(done_seconds, total_seconds),
             TranscriptEvent::Segment(segment) => bar.aside(|| writer.segment(segment))?,
@@ -62,6 +68,20 @@ async fn write_down(flags: &Transcribe, settings: &Settings, engine: &Engine, re
         }
     }
     Ok(())
+}
+
+/// The translation model of the settings, for the speech model `listener`, which cannot translate.
+async fn translator(models: &Models, engine: &Engine, listener: &str, display: &Display) -> Result<Translator, String> {
+    let found = models.load_translator(display).map_err(|error| error.message)?.ok_or_else(|| {
+        format!(
+            "the model `{listener}` cannot translate; a multilingual one of Whisper's can, or a --translation-model"
+        )
+    })?;
+    let lease = models.lease_translator(Some(&found.name)).await.map_err(|error| error.message)?;
+    match lease.model().capabilities.text_translation {
+        true => Ok(Translator { engine: engine.clone(), lease, chat: None }),
+        false => Err(format!("the model `{}` is not made for translation", found.name)),
+    }
 }
 
 /// Where the text goes, piece by piece.

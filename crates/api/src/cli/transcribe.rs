@@ -37,6 +37,10 @@ pub struct Transcribe {
     #[arg(long)]
     pub translate: bool,
 
+    /// What translates where the speech model cannot: M2M100 or NLLB; named like `lampstand --model` [default: none] [env: LAMPSTAND_TRANSLATION_MODEL]
+    #[arg(long, value_name = "MODEL")]
+    pub translation_model: Option<String>,
+
     /// What the text is written as
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Form::Txt)]
     pub format: Form,
@@ -80,6 +84,7 @@ impl Transcribe {
     pub fn layer(&self) -> Layer {
         Layer {
             transcription_model: self.model.clone(),
+            translation_model: self.translation_model.clone(),
             model_dir: self.model_dir.clone(),
             threads: self.threads,
             offline: self.offline.then_some(true),

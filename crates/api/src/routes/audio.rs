@@ -14,7 +14,7 @@ use crate::routes::sse;
 use crate::routes::upload::{Places, Upload};
 use crate::services::models::Lease;
 use crate::services::transcription::Listening;
-use crate::services::translation::Translator;
+use crate::services::translation::{Chat, Translator};
 use crate::state::{Permit, State};
 use crate::wire::audio::{Asked, Events, Fields, Transcript};
 use crate::wire::dialect::Dialect;
@@ -69,8 +69,8 @@ async fn translator_of(state: &State, listener: &Lease) -> Result<Translator> {
 /// The model that `name` means, ready to translate.
 pub(super) async fn translator(state: &State, name: Option<&str>) -> Result<Translator> {
     let lease = state.models.lease_translator(name).await?;
-    let (engine, renderer) = (state.engine.clone(), state.renderer.clone());
-    Ok(Translator { engine, renderer, lease, dialogue: state.dialogue() })
+    let chat = Some(Chat { renderer: state.renderer.clone(), dialogue: state.dialogue() });
+    Ok(Translator { engine: state.engine.clone(), lease, chat })
 }
 
 /// The events of one streamed transcription.

@@ -20,10 +20,16 @@ const TOKENS_MIN: usize = 256;
 pub struct Translator {
     /// Asked for every text.
     pub engine: Engine,
-    /// Makes the prompts of a chat model.
-    pub renderer: Renderer,
     /// The model.
     pub lease: Lease,
+    /// What a chat model needs beside; a model made for translation needs nothing.
+    pub chat: Option<Chat>,
+}
+
+/// How a chat model is asked.
+pub struct Chat {
+    /// Makes the prompts.
+    pub renderer: Renderer,
     /// What the settings say about prompts.
     pub dialogue: Dialogue,
 }
@@ -44,7 +50,7 @@ impl Translator {
     /// for a chat: a text beyond the context, a full queue.
     pub async fn begin(&self, text: &str, source: Option<&str>, target: &str) -> Result<Translating> {
         let model = self.lease.model().clone();
-        if model.capabilities.text_translation {
+        let Some(chat) = self.chat.as_ref().filter(|_| !model.capabilities.text_translation) else {
             let missing =
                 || ApiError::invalid("source_lang", format!("`{}` must know the text's language", model.name));
             let (source, target) = (source.ok_or_else(missing)?.to_owned(), target.to_owned());
@@ -53,15 +59,15 @@ impl Translator {
             let engine = self.engine.clone();
             let translation = blocking(move || Ok(engine.translate(request)?)).await?;
             return Ok(Translating::Made(Box::new(translation)));
-        }
+        };
         let mut request = GenerateRequest::new("", Prompt::Text { text: String::new(), add_special: true });
         request.sampling.temperature = 0.0;
         // A token has at least a byte in nearly every vocabulary; no language needs three times another's.
         let room = (model.context_tokens / 2).max(1) as usize;
         request.max_tokens = Some((TOKENS_MIN + 3 * text.len()).min(room) as u32);
         let conversation = Conversation::new([Message::user(instruction(text, source, target))]);
-        let script = Script { model, conversation, dialogue: self.dialogue.clone(), variables: Map::new() };
-        let reply = Turn { script, request, choices: 1 }.begin(&self.engine, &self.renderer).await?;
+        let script = Script { model, conversation, dialogue: chat.dialogue.clone(), variables: Map::new() };
+        let reply = Turn { script, request, choices: 1 }.begin(&self.engine, &chat.renderer).await?;
         Ok(Translating::Said(Box::new(reply), String::new()))
     }
 

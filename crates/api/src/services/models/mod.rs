@@ -3,6 +3,7 @@
 //! Invariant: a model is unloaded only when no lease on it is left; a request alone never opens a connection to a hub.
 
 pub mod aliases;
+mod beside;
 mod line;
 mod listing;
 mod meaning;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use engine::{AvailableModel, Engine, ErrorKind, ModelInfo, ModelSource, Overrides, Progress};
 
 use aliases::{Alias, Aliases};
+use beside::Beside;
 use line::Wish;
 use listing::Shelf;
 pub use listing::{Listed, Status};
@@ -28,13 +30,6 @@ pub use residence::{Answerer, Lease};
 use crate::error::{ApiError, Kind, Result};
 use crate::services::turn::blocking;
 use crate::settings::{Compat, Settings};
-
-/// Models that judge texts (embeddings, rerank, classes) loaded at the same time, beside those that write it.
-const ENCODERS_MAX: usize = 3;
-/// The same for models that listen.
-const LISTENERS_MAX: usize = 2;
-/// The same for models that translate.
-const TRANSLATORS_MAX: usize = 1;
 
 /// The models of a server. Clones share them.
 #[derive(Clone)]
@@ -58,13 +53,6 @@ struct Inner {
     translation: Beside,
     /// What the settings name for moderation.
     moderation: Option<ModelSource>,
-}
-
-/// Models for another purpose than to write text, which live beside those.
-struct Beside {
-    /// What the settings name, if they name one.
-    configured: Option<ModelSource>,
-    residence: Arc<Residence>,
 }
 
 /// How to load a model where that differs from the settings.
@@ -94,17 +82,14 @@ impl Models {
         let source = |said: &str| source_of(&table, settings, said);
         let configured = source(&settings.model);
         let backup = settings.backup_model.as_deref().map(source).filter(|backup| backup.name != configured.name);
-        let beside = |purpose, models_max, configured: Option<ModelSource>| {
-            let preferred = configured.as_ref().map_or_else(String::new, |source| source.name.clone());
-            Beside { residence: Residence::new(engine.clone(), purpose, models_max, preferred), configured }
-        };
+        let beside = |purpose, configured| Beside::new(&engine, purpose, configured);
         let embedding = embedding_source(source(&settings.embedding_model));
         let translation = settings.translation_model.as_deref().map(source);
         Self(Arc::new(Inner {
             residence: Residence::new(engine.clone(), Purpose::Text, settings.models_max, configured.name.clone()),
-            vectors: beside(Purpose::Vectors, ENCODERS_MAX, Some(embedding)),
-            speech: beside(Purpose::Speech, LISTENERS_MAX, Some(source(&settings.transcription_model))),
-            translation: beside(Purpose::Translation, TRANSLATORS_MAX, translation),
+            vectors: beside(Purpose::Vectors, Some(embedding)),
+            speech: beside(Purpose::Speech, Some(source(&settings.transcription_model))),
+            translation: beside(Purpose::Translation, translation),
             moderation: settings.moderation_model.as_deref().map(source).map(embedding_source),
             table,
             user: settings.aliases.clone(),
@@ -131,28 +116,6 @@ impl Models {
         Ok(info)
     }
 
-    /// Fetches the models for vectors, speech, translation and moderation where they are not on this machine yet: what is here waits
-    /// until it is asked for. Blocks.
-    pub fn fetch_others(&self, progress: &dyn Progress) {
-        let inner = &self.0;
-        let besides = [&inner.vectors, &inner.speech, &inner.translation];
-        let besides = besides.into_iter().filter_map(|beside| Some((beside.configured.as_ref()?, &beside.residence)));
-        let moderation = inner.moderation.iter().map(|source| (source, &inner.vectors.residence));
-        for (source, residence) in besides.chain(moderation).filter(|(source, _)| !inner.lies_here(source)) {
-            if let Err(error) = inner.engine.load(source.clone(), progress) {
-                tracing::warn!(model = source.name, "what needs this model is not served: {error}");
-                residence.give_up(&source.name, error.into());
-            }
-        }
-    }
-
-    /// Loads the speech model of the settings, past the line. Blocks. For who serves nobody.
-    pub fn load_listener(&self, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
-        let configured = self.0.speech.configured.clone();
-        let none = || engine::Error::internal("the settings name no speech model");
-        self.0.engine.load(configured.ok_or_else(none)?, progress)
-    }
-
     /// Loads a model at once, past the line: for the start. Blocks.
     pub fn load_now(&self, source: ModelSource, progress: &dyn Progress) -> Result<ModelInfo, engine::Error> {
         let info = self.0.engine.load(source.clone(), progress)?;
@@ -176,42 +139,6 @@ impl Models {
                 None => Err(error),
             },
             leased => leased,
-        }
-    }
-
-    /// The same for a model that makes vectors, scores or classes. It is loaded on first use, beside the models that write text.
-    ///
-    /// # Errors
-    /// As for [`Models::lease`].
-    pub async fn lease_encoder(&self, name: Option<&str>) -> Result<Lease> {
-        let meant = self.meant(name, Purpose::Vectors).await?;
-        self.0.vectors.residence.acquire(meant.source, meant.answerer).await
-    }
-
-    /// The same for a model that listens.
-    ///
-    /// # Errors
-    /// As for [`Models::lease`].
-    pub async fn lease_listener(&self, name: Option<&str>) -> Result<Lease> {
-        let meant = self.meant(name, Purpose::Speech).await?;
-        self.0.speech.residence.acquire(meant.source, meant.answerer).await
-    }
-
-    /// Who translates text for a request that names `name`: the model that is meant, if it is made for that, or the
-    /// configured one; otherwise a chat model.
-    ///
-    /// # Errors
-    /// As for [`Models::lease`].
-    pub async fn lease_translator(&self, name: Option<&str>) -> Result<Lease> {
-        let not_found = |error: &ApiError| error.kind == Kind::Engine(ErrorKind::ModelNotFound);
-        match self.meant(name, Purpose::Translation).await {
-            Ok(meant) => self.0.translation.residence.acquire(meant.source, meant.answerer).await,
-            Err(error) if not_found(&error) => {
-                // The names of models that only translate mean whoever translates here.
-                let only = |name: &&str| self.0.table.get(name).is_some_and(|alias| Purpose::Translation.has(alias));
-                self.lease(name.filter(|name| !only(name))).await
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -382,38 +309,6 @@ impl Inner {
         let of_settings = || of_settings.into_iter().find(|source| source.name == name).cloned();
         let remembered = self.residence.source(name).or_else(of_settings);
         remembered.unwrap_or_else(|| self.plain(name.to_owned(), name.to_owned()))
-    }
-
-    /// How to load a model that does not write text.
-    fn source_beside(&self, beside: &Beside, target: Target) -> ModelSource {
-        let of_settings = |name: &String| beside.configured.as_ref().filter(|configured| configured.name == *name);
-        match target {
-            Target::Default => match &beside.configured {
-                Some(configured) => self.without_hub(configured),
-                None => {
-                    let name = beside.residence.gathering().unwrap_or_default();
-                    self.plain(name.clone(), name)
-                }
-            },
-            Target::Loaded(name) | Target::Available(name) => match of_settings(&name) {
-                Some(configured) => self.without_hub(configured),
-                None => self.plain(name.clone(), name),
-            },
-            Target::Cached(id) => {
-                let path = self.engine.cached(&id).map(|model| model.path.to_string_lossy().into_owned());
-                self.plain(id.clone(), path.unwrap_or(id))
-            }
-        }
-    }
-
-    /// Where the models for a purpose live, unless they write text.
-    fn beside(&self, purpose: Purpose) -> Option<&Beside> {
-        match purpose {
-            Purpose::Text => None,
-            Purpose::Vectors => Some(&self.vectors),
-            Purpose::Speech => Some(&self.speech),
-            Purpose::Translation => Some(&self.translation),
-        }
     }
 
     fn plain(&self, name: String, path: String) -> ModelSource {
