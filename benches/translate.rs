@@ -157,9 +157,7 @@ impl Bench {
     /// Milliseconds from the first passage in line to the last answer, and the last token of the first.
     fn translate(&mut self, passages: usize, beam_size: usize, tokens: usize) -> (f64, u32) {
         let ticket = self.queue.enter().unwrap();
-        let ranking =
-            Ranking { patience: 1.0, late_ends: false, length_penalty: 1.0, tokens_beside: 1, counts_end: true };
-        let search = Search { beam_size, ranking, end_of_text: NEVER, tokens_max: tokens };
+        let search = Search { beam_size, ranking: Ranking::TRANSFORMERS, end_of_text: NEVER, tokens_max: tokens };
         let began = Instant::now();
         let send = |index: usize| {
             let (answer, receiver) = mpsc::channel(1);

@@ -9,6 +9,7 @@ use engine::{Engine, EngineConfig, ErrorKind, ModelSource};
 use serde_json::{Value, json};
 
 use crate::temp_folder::TempFolder;
+use crate::tokens_fixtures::draws;
 use crate::toy::Toy;
 use crate::toy::folder::FolderType;
 
@@ -231,17 +232,6 @@ fn what_is_not_read_is_refused() {
     damaged(&long, "4997 bytes");
     refused(SentencePieceFiles { model: b"\x08\x96", model_type: Some("llama"), ..Default::default() }, "damaged");
     refused(SentencePieceFiles { model_type: Some("llama"), ..Default::default() }, "no unknown piece");
-}
-
-/// Seeded numbers below a limit (Marsaglia's xorshift, 2003).
-fn draws(seed: u64) -> impl FnMut(usize) -> usize {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    move |limit| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 33) as usize % limit
-    }
 }
 
 #[test]

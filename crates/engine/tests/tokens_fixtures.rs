@@ -82,7 +82,7 @@ fn all() -> Vec<(&'static str, Tokenizer, Vectors, tokenizers::Tokenizer)> {
 }
 
 /// Seeded numbers below a limit (Marsaglia's xorshift, 2003).
-fn draws(seed: u64) -> impl FnMut(usize) -> usize {
+pub(crate) fn draws(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move |limit| {
         state ^= state << 13;

@@ -114,13 +114,7 @@ fn searches_find_what_those_of_transformers_find() {
                 prompt: vec![10, text["target"].as_u64().unwrap() as u32],
                 search: Search {
                     beam_size: search["beams"].as_u64().unwrap() as usize,
-                    ranking: Ranking {
-                        patience: 1.0,
-                        late_ends: false,
-                        length_penalty,
-                        tokens_beside: 1,
-                        counts_end: true,
-                    },
+                    ranking: Ranking { length_penalty, ..Ranking::TRANSFORMERS },
                     end_of_text: 10,
                     tokens_max: 40,
                 },
@@ -208,7 +202,8 @@ fn the_door_refuses_what_it_cannot_do_and_names_the_field() {
     assert_eq!(refused(TranslateRequest { model: "other".into(), ..request("a") }).kind, ErrorKind::ModelNotFound);
     let info = engine.models().into_iter().next().unwrap();
     assert!(info.capabilities.text_translation && !info.capabilities.translation);
-    assert_eq!(engine.languages("toy").unwrap(), ["deu_Latn", "eng_Latn", "fra_Latn"]);
+    let unknown = refused(TranslateRequest { target: "es".into(), ..request("a") });
+    assert!(unknown.message.contains("3 some are deu_Latn, eng_Latn, fra_Latn"), "{}", unknown.message);
     let chat = engine::GenerateRequest::new("toy", engine::Prompt::Text { text: "a".into(), add_special: true });
     let error = engine.generate(chat).map(|_| ()).unwrap_err();
     assert!(error.message.contains("text translation"), "{}", error.message);

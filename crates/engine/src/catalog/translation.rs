@@ -84,10 +84,8 @@ pub(super) fn assemble(
         *tokenizer.eos_ids().first().ok_or_else(|| Error::unreadable("the tokenizer has no end token"))?;
     let number = |key: &str| generation.get(key).or_else(|| config_json.get(key)).and_then(Value::as_f64);
     let beam_size = number("num_beams").map_or(BEAM_SIZE, |count| count as usize).clamp(1, BEAM_SIZE_MAX);
-    // The search of transformers with `early_stopping`: the first beams that are finished end it, and the token of the
-    // language and the end count for a text's length.
     let length_penalty = number("length_penalty").filter(|penalty| penalty.is_finite()).unwrap_or(1.0) as f32;
-    let ranking = Ranking { patience: 1.0, late_ends: false, length_penalty, tokens_beside: 1, counts_end: true };
+    let ranking = Ranking { length_penalty, ..Ranking::TRANSFORMERS };
     let positions = shape.decoder.tokens_max;
     let text_tokens_max = WRITTEN_TOKENS_MAX.min(positions);
     if text_tokens_max < 4 {

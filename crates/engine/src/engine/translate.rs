@@ -55,16 +55,6 @@ impl Engine {
         };
         Ok(Translation::new(pieces, shared))
     }
-
-    /// The codes of the languages that a model translates between.
-    ///
-    /// # Errors
-    /// `ModelNotFound`; `InvalidRequest` if the model does not translate text.
-    pub fn languages(&self, model: &str) -> Result<Vec<String>> {
-        let loaded = self.catalog.get(model)?;
-        let (_, traits) = loaded.translation()?;
-        Ok(traits.languages.codes().map(str::to_owned).collect())
-    }
 }
 
 /// The token of a language that the model knows.

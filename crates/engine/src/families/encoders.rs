@@ -197,22 +197,33 @@ fn distilbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
     })
 }
 
+/// Which layers see their neighbours alone: as the config lists them, or as the family has it where it does not.
+pub(super) fn local_layers(config: &Value, usual: impl Iterator<Item = bool>) -> Vec<bool> {
+    match config.get("layer_types").and_then(Value::as_array) {
+        Some(types) => types.iter().map(|kind| kind.as_str() == Some("sliding_attention")).collect(),
+        None => usual.collect(),
+    }
+}
+
+/// How layers of one kind rotate: by newer files' `rope_parameters`, by the older key, or with its default.
+pub(super) fn rope_of_kind(config: &Value, dims: usize, kind: &str, older: (&str, f32)) -> Result<RopeConfig> {
+    let newer = config.get("rope_parameters").and_then(|all| all.get(kind));
+    let stretched = newer.and_then(|of_kind| of_kind.get("rope_type")).and_then(Value::as_str);
+    refuse(stretched.is_some_and(|kind| kind != "default"), "rope_type")?;
+    let newer = newer.map(|of_kind| number(of_kind, "rope_theta")).transpose()?.flatten();
+    let (key, default) = older;
+    let theta = newer.or(number(config, key)?).unwrap_or(default);
+    Ok(RopeConfig { theta, dims, scaling: RopeScaling::None })
+}
+
 /// ModernBERT (Warner et al. 2024): rotary positions, two thirds of the layers with a window, gated feed-forward.
 fn modernbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
     let (hidden, layers, heads) =
         (size(config, "hidden_size")?, size(config, "num_hidden_layers")?, size(config, "num_attention_heads")?);
     let every = optional_size(config, "global_attn_every_n_layers")?.unwrap_or(3).max(1);
-    let is_local = match config.get("layer_types").and_then(Value::as_array) {
-        Some(types) => types.iter().map(|kind| kind.as_str() == Some("sliding_attention")).collect(),
-        None => (0..layers.min(4096)).map(|layer| !layer.is_multiple_of(every)).collect(),
-    };
-    let rope = |kind: &str, key: &str, default: f32| -> Result<RopeConfig> {
-        let newer = config.get("rope_parameters").and_then(|all| all.get(kind));
-        let newer = newer.map(|of_kind| number(of_kind, "rope_theta")).transpose()?.flatten();
-        let theta = newer.or(number(config, key)?).unwrap_or(default);
-        Ok(RopeConfig { theta, dims: hidden / heads.max(1), scaling: RopeScaling::None })
-    };
-    let local = rope("sliding_attention", "local_rope_theta", 10_000.0)?;
+    let is_local = local_layers(config, (0..layers.min(4096)).map(|layer| !layer.is_multiple_of(every)));
+    let head_dim = hidden / heads.max(1);
+    let local = rope_of_kind(config, head_dim, "sliding_attention", ("local_rope_theta", 10_000.0))?;
     let reach = optional_size(config, "local_attention")?.unwrap_or(128) / 2;
     Ok(EncoderConfig {
         vocabulary: size(config, "vocab_size")?,
@@ -224,7 +235,7 @@ fn modernbert(config: &Value, row: &Row) -> Result<EncoderConfig> {
         norm_first: true,
         activation: activation(config, "hidden_activation", Activation::Gelu)?,
         positions: Positions::Rotary {
-            global: rope("full_attention", "global_rope_theta", 160_000.0)?,
+            global: rope_of_kind(config, head_dim, "full_attention", ("global_rope_theta", 160_000.0))?,
             local: Some(LocalLayers { is_local, reach, rope: local }),
         },
         token_types: 0,

@@ -6,8 +6,7 @@ use serde_json::Value;
 
 use super::config_json::{number, optional_size, size};
 use super::encoder_names as names;
-use super::encoders::{activation, refuse};
-use crate::decoder::config::{RopeConfig, RopeScaling};
+use super::encoders::{activation, local_layers, refuse, rope_of_kind};
 use crate::encoder::config::{EncoderConfig, GroupedHeads, LocalLayers, Positions, Variants};
 use crate::error::Result;
 use crate::ops::activation::Activation;
@@ -28,19 +27,8 @@ pub(super) fn encoder(config: &Value) -> Result<EncoderConfig> {
     let head_dim = optional_size(config, "head_dim")?.unwrap_or(256);
     let every = optional_size(config, "sliding_window_pattern")?.or(optional_size(config, "_sliding_window_pattern")?);
     let every = every.unwrap_or(PATTERN).max(1);
-    let is_local = match config.get("layer_types").and_then(Value::as_array) {
-        Some(types) => types.iter().map(|kind| kind.as_str() == Some("sliding_attention")).collect(),
-        None => (1..=layers.min(4096)).map(|layer| !layer.is_multiple_of(every)).collect(),
-    };
-    let rope = |kind: &str, key: &str, default: f32| -> Result<RopeConfig> {
-        let newer = config.get("rope_parameters").and_then(|all| all.get(kind));
-        let stretched = newer.and_then(|of_kind| of_kind.get("rope_type")).and_then(Value::as_str);
-        refuse(stretched.is_some_and(|kind| kind != "default"), "rope_type")?;
-        let newer = newer.map(|of_kind| number(of_kind, "rope_theta")).transpose()?.flatten();
-        let theta = newer.or(number(config, key)?).unwrap_or(default);
-        Ok(RopeConfig { theta, dims: head_dim, scaling: RopeScaling::None })
-    };
-    let local = rope("sliding_attention", "rope_local_base_freq", 10_000.0)?;
+    let is_local = local_layers(config, (1..=layers.min(4096)).map(|layer| !layer.is_multiple_of(every)));
+    let local = rope_of_kind(config, head_dim, "sliding_attention", ("rope_local_base_freq", 10_000.0))?;
     // The config tells the whole width of the window, so half of it lies to each side.
     let reach = optional_size(config, "sliding_window")?.unwrap_or(4096) / 2;
     let scalar = number(config, "query_pre_attn_scalar")?.unwrap_or(256.0);
@@ -55,7 +43,7 @@ pub(super) fn encoder(config: &Value) -> Result<EncoderConfig> {
         norm_first: true,
         activation: activation(config, "hidden_activation", Activation::GeluTanh)?,
         positions: Positions::Rotary {
-            global: rope("full_attention", "rope_theta", 1_000_000.0)?,
+            global: rope_of_kind(config, head_dim, "full_attention", ("rope_theta", 1_000_000.0))?,
             local: Some(LocalLayers { is_local, reach, rope: local }),
         },
         token_types: 0,

@@ -9,11 +9,10 @@ use isolang::Language;
 use crate::speech::languages;
 
 /// The individual language that stands for a group of them, in NLLB's list, by the codes of ISO 639-3.
-const FOR_GROUPS: [(&str, &str); 21] = [
+const FOR_GROUPS: [(&str, &str); 20] = [
     ("ara", "arb"),
     ("aym", "ayr"),
     ("aze", "azj"),
-    ("cmn", "zho"),
     ("din", "dik"),
     ("fas", "pes"),
     ("ful", "fuv"),
@@ -33,7 +32,7 @@ const FOR_GROUPS: [(&str, &str); 21] = [
     ("uzb", "uzn"),
 ];
 
-/// Codes that others use for what M2M100 calls by the second.
+/// Codes that others use, or once used, and that of the language which is taken where a model does not know the first.
 const ALSO_CALLED: [(&str, &str); 9] = [
     ("nb", "no"),
     ("nn", "no"),
@@ -46,7 +45,7 @@ const ALSO_CALLED: [(&str, &str); 9] = [
     ("nso", "ns"),
 ];
 
-/// Languages with the scripts of which NLLB has two, told by a region.
+/// How it is said that Chinese is written in its traditional script, for which NLLB has a token of its own.
 const TRADITIONAL: [&str; 4] = ["zh-tw", "zh-hk", "zh-mo", "zh-hant"];
 
 /// A model's tokens of languages.
@@ -95,24 +94,25 @@ impl Languages {
             return Some(found);
         }
         let base = if name.contains(' ') { &name } else { name.split('-').next()? };
-        let base =
-            ALSO_CALLED.iter().find(|(other, _)| *other == base && !self.has_scripts()).map_or(base, |(_, own)| own);
-        self.get(base).or_else(|| {
-            let language = Language::from_639_1(languages::code_of(base).unwrap_or(base))
-                .or_else(|| Language::from_639_1(base))
-                .or_else(|| Language::from_639_3(base))
-                .or_else(|| Language::from_name_lowercase(base))?;
+        self.named(base).or_else(|| {
+            let (_, other) = ALSO_CALLED.iter().find(|(called, _)| *called == base)?;
+            self.named(other)
+        })
+    }
+
+    /// The language of a code without a region, or of an English name.
+    fn named(&self, name: &str) -> Option<(&str, u32)> {
+        self.get(name).or_else(|| {
+            let of_code = |code: &str| Language::from_639_1(code).or_else(|| Language::from_639_3(code));
+            let language = of_code(name)
+                .or_else(|| of_code(languages::code_of(name)?))
+                .or_else(|| Language::from_name_lowercase(name))?;
             language.to_639_1().and_then(|code| self.get(code)).or_else(|| self.with_script(language.to_639_3()))
         })
     }
 
     fn get(&self, code: &str) -> Option<(&str, u32)> {
         self.by_code.get(code).map(|(code, id)| (code.as_str(), *id))
-    }
-
-    /// Whether the codes say the script too, as NLLB's do.
-    fn has_scripts(&self) -> bool {
-        self.by_code.keys().next().is_some_and(|code| code.contains('_'))
     }
 
     /// The first code that begins with this language's.
@@ -176,6 +176,7 @@ mod tests {
         }
         let nllb = of(&[
             "eng_Latn", "arb_Arab", "zho_Hans", "zho_Hant", "zsm_Latn", "nob_Latn", "pes_Arab", "swh_Latn", "kaz_Cyrl",
+            "yue_Hant", "jav_Latn", "tgl_Latn",
         ]);
         for (name, code) in [
             ("en", "eng_Latn"),
@@ -190,6 +191,10 @@ mod tests {
             ("fa", "pes_Arab"),
             ("Swahili", "swh_Latn"),
             ("Kazakh", "kaz_Cyrl"),
+            ("cantonese", "yue_Hant"),
+            ("jw", "jav_Latn"),
+            ("fil", "tgl_Latn"),
+            ("cmn", "zho_Hans"),
         ] {
             assert_eq!(nllb.find(name).map(|(code, _)| code), Some(code), "{name}");
         }

@@ -50,6 +50,11 @@ impl Ranking {
     pub const WHISPER: Self =
         Self { patience: 1.0, late_ends: true, length_penalty: 1.0, tokens_beside: 0, counts_end: false };
 
+    /// transformers' `generate` with `early_stopping`, behind one token that is given: the first beams that are finished
+    /// end it, and that token and the end count for a text's length.
+    pub const TRANSFORMERS: Self =
+        Self { patience: 1.0, late_ends: false, length_penalty: 1.0, tokens_beside: 1, counts_end: true };
+
     fn score(&self, text: &Hypothesis, is_finished: bool) -> f64 {
         let end = usize::from(is_finished && self.counts_end);
         let tokens = (text.tokens.len() + self.tokens_beside + end).max(1) as f64;
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn late_ends_and_lengths_count_as_the_ranking_says() {
-        let strict = Ranking { late_ends: false, tokens_beside: 1, counts_end: true, ..Ranking::WHISPER };
+        let strict = Ranking::TRANSFORMERS;
         for (ranking, done) in [(strict, false), (Ranking::WHISPER, true)] {
             let mut beams = Beams::new(2, ranking, END);
             beams.advance(&[candidates(&[(1, -1.0), (2, -1.0)])]);

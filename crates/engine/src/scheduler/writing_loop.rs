@@ -147,9 +147,10 @@ impl<C: Craft> WritingLoop<C> {
     fn read_from(&mut self, first: usize) {
         let (craft, model) = (&self.craft, &mut *self.model);
         let fresh = &mut self.under_way[first..];
-        if guarded(|| craft.read(model, fresh)).is_ok() {
-            fresh.iter_mut().for_each(Task::was_read);
-            return;
+        match guarded(|| craft.read(model, fresh)) {
+            Ok(()) => return fresh.iter_mut().for_each(Task::was_read),
+            Err(error) if fresh.len() == 1 => return self.finish(first, Err(error)),
+            Err(_) => {}
         }
         // After a fault nobody knows whose it was: each is read alone, and the guilty one is found.
         for index in (first..self.under_way.len()).rev() {

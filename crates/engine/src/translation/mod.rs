@@ -57,23 +57,10 @@ enum Coming {
     Passage(mpsc::Receiver<Result<Rendered>>),
 }
 
-/// A translation under way. Dropping it cancels it.
-pub struct Translation {
-    pub(crate) pieces: VecDeque<Piece>,
-    coming: VecDeque<Coming>,
-    /// Passages that may be under way at once.
-    together: usize,
-    ticket: Ticket<Passage>,
-    prompt: Vec<u32>,
-    search: Search,
-    deadline: Option<Instant>,
-    tokenizer: Tokenizer,
-    done: Translated,
-}
-
 /// What all passages of a translation share.
 pub(crate) struct Shared {
     pub(crate) ticket: Ticket<Passage>,
+    /// Passages that may be under way at once.
     pub(crate) together: usize,
     pub(crate) prompt: Vec<u32>,
     pub(crate) search: Search,
@@ -81,12 +68,20 @@ pub(crate) struct Shared {
     pub(crate) tokenizer: Tokenizer,
 }
 
+/// A translation under way. Dropping it cancels it.
+pub struct Translation {
+    pieces: VecDeque<Piece>,
+    coming: VecDeque<Coming>,
+    /// How many of those that come are passages: what is kept between them takes no place in line.
+    passages: usize,
+    shared: Shared,
+    done: Translated,
+}
+
 impl Translation {
     /// One of `pieces`. Nothing is computed before somebody asks for it.
     pub(crate) fn new(pieces: VecDeque<Piece>, shared: Shared) -> Self {
-        let Shared { ticket, together, prompt, search, deadline, tokenizer } = shared;
-        let (coming, done) = Default::default();
-        Self { pieces, coming, together, ticket, prompt, search, deadline, tokenizer, done }
+        Self { pieces, coming: VecDeque::new(), passages: 0, shared, done: Translated::default() }
     }
 
     /// The next piece of the text in its order; none behind the last. A future that is dropped loses nothing.
@@ -105,7 +100,9 @@ impl Translation {
                 None => Err(Error::internal("the engine gave the translation up")),
             },
         };
-        self.coming.pop_front();
+        if let Some(Coming::Passage(_)) = self.coming.pop_front() {
+            self.passages -= 1;
+        }
         Some(text.map_err(|error| self.end(error)).inspect(|text| self.done.text.push_str(text)))
     }
 
@@ -122,14 +119,16 @@ impl Translation {
 
     /// Has passages translated side by side, as many as may be.
     fn send(&mut self) -> Result<()> {
-        while self.coming.len() < self.together {
+        while self.passages < self.shared.together {
             let coming = match self.pieces.pop_front() {
                 None => break,
                 Some(Piece::Kept(text)) => Coming::Kept(text),
                 Some(Piece::Passage(source)) => {
                     let (answer, receiver) = mpsc::channel(1);
-                    let (prompt, search, deadline) = (self.prompt.clone(), self.search, self.deadline);
-                    self.ticket.push(Passage { job: 0, source, prompt, search, deadline, answer })?;
+                    let Shared { ticket, prompt, search, deadline, .. } = &self.shared;
+                    let (prompt, search, deadline) = (prompt.clone(), *search, *deadline);
+                    ticket.push(Passage { job: 0, source, prompt, search, deadline, answer })?;
+                    self.passages += 1;
                     Coming::Passage(receiver)
                 }
             };
@@ -141,7 +140,7 @@ impl Translation {
     fn write(&mut self, rendered: &Rendered) -> Result<String> {
         self.done.prompt_tokens += rendered.source_tokens as u32;
         self.done.completion_tokens += rendered.tokens.len() as u32;
-        self.tokenizer.decode(&rendered.tokens, true).map(|text| text.trim().to_owned())
+        self.shared.tokenizer.decode(&rendered.tokens, true).map(|text| text.trim().to_owned())
     }
 
     fn end(&mut self, error: Error) -> Error {
